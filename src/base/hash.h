@@ -1,0 +1,16 @@
+/* base/hash.h - hashes: XXH3 (seeded, for tables), XXH64-free checksums for files (XXH3), BLAKE2b for the chain. */
+#pragma once
+#include "base/base.h"
+
+uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed); /* XXH3-64 */
+static inline uint64_t hash_str(str s, uint64_t seed) { return hash_bytes(s.ptr, s.len, seed); }
+
+#define HASH_CHAIN_BYTES 32
+typedef struct hash_chain { uint8_t bytes[HASH_CHAIN_BYTES]; } hash_chain;
+/* BLAKE2b-256 of `n` parts one after another (libsodium). */
+hash_chain hash_blake2b(const str *parts, size_t n);
+void hash_hex(char out[2 * HASH_CHAIN_BYTES + 1], const hash_chain *h);
+bool hash_parse_hex(str hex, hash_chain *ret);
+
+/* Binary to base64url without padding (tokens). */
+void hash_base64url(buf *out, const void *bytes, size_t n);

@@ -1,0 +1,137 @@
+/* net/net.h - the room's door: timers, the HTTP server, the HTTP client, all on one libuv loop.
+ *
+ * One thread runs the loop; every callback below is called on it. Other threads may only call
+ * net_post() and http_reply_* through it. */
+#pragma once
+#include "base/base.h"
+#include <uv.h>
+
+/* ---- loop and timers ---- */
+typedef struct net_timer net_timer;
+/* Call `fn` after first_ms and then each every_ms (0: once). NULL without memory. Stop = free. */
+net_timer *net_timer_start(uv_loop_t *loop, int64_t first_ms, int64_t every_ms, void (*fn)(void *ctx), void *ctx);
+void net_timer_stop(net_timer *t);                                   /* NULL is fine; safe inside fn */
+
+/* Run `fn(ctx)` on the loop's thread soon; callable from any thread; order kept. ERR_NOMEM, ERR_FULL beyond
+ * NET_POST_MAX waiting calls. */
+#define NET_POST_MAX 65536
+typedef struct net_poster net_poster;
+err_kind net_poster_open(uv_loop_t *loop, net_poster **ret, err *e);
+err_kind net_post(net_poster *p, void (*fn)(void *ctx), void *ctx);
+void net_poster_close(net_poster *p);
+
+/* ---- HTTP server ---- */
+typedef struct http_server http_server;
+typedef struct http_request http_request;
+
+typedef enum http_method { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_PUT = 8, HTTP_DELETE = 16, HTTP_OPTIONS = 32, HTTP_PATCH = 64 } http_method;
+typedef struct http_header { str name, value; } http_header; /* names as sent */
+
+struct http_request {
+    http_method method;
+    str path;                 /* percent-decoded, starts with '/' */
+    str query;                /* raw, without '?' */
+    const http_header *headers; size_t header_count;
+    str body;                 /* whole, content-encoding still on; at most the route's max_body */
+    str peer;                 /* "127.0.0.1:51234" */
+    str param[4];             /* what the pattern's ":name" parts matched, decoded, in order */
+    arena *arena;             /* dies after the reply is sent */
+    void *route_ctx;          /* http_route.ctx */
+    void *user;               /* the handler's own, e.g. to find its job when on_close is called */
+    void (*on_close)(http_request *req); /* set by a handler that replies later: the client has gone; do not reply any more */
+};
+
+typedef void (*http_handler)(http_request *req);
+typedef enum http_route_flags {
+    HTTP_ROUTE_PREFIX = 1,    /* the pattern is a prefix: "/assets/" */
+    HTTP_ROUTE_CHANGES = 2,   /* needs the API token (design.md, "How it stays safe") */
+    HTTP_ROUTE_LOCAL = 4,     /* a write door that is open without token on loopback only */
+} http_route_flags;
+typedef struct http_route {
+    unsigned methods;         /* http_method bits; HEAD is added to GET */
+    const char *pattern;      /* "/api/v1/label/:name/values" */
+    http_handler handler;
+    void *ctx;
+    unsigned flags;
+    size_t max_body;          /* 0: HTTP_DEFAULT_MAX_BODY */
+} http_route;
+#define HTTP_DEFAULT_MAX_BODY (1u << 20)
+
+typedef struct http_server_options {
+    const char *listen;       /* "127.0.0.1:9600", "[::1]:9600"; port 0 picks one */
+    bool insecure;            /* needed for an address beyond loopback (no TLS yet) */
+    str token;                /* for HTTP_ROUTE_CHANGES; empty: such routes answer 403 */
+    size_t max_connections;   /* 0: 4096 */
+    size_t max_header_bytes;  /* 0: 32 KiB, request line included */
+    int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms; /* 0: 10 s, 60 s, 75 s */
+} http_server_options;
+
+err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e);
+/* The route table is copied; longest literal match wins. Call before listening, from as many rooms as like. */
+err_kind http_server_routes(http_server *s, const http_route *routes, size_t n, err *e);
+/* Errors: address in use ("port 9600 is in use …" with a hint), not permitted, beyond loopback without insecure. */
+err_kind http_server_listen(http_server *s, err *e);
+int http_server_port(const http_server *s);
+/* Stop accepting, let running requests finish for grace_ms, then close; `closed` runs once all is gone. */
+void http_server_close(http_server *s, int64_t grace_ms, void (*closed)(void *ctx), void *ctx);
+
+/* Answer. Exactly one reply a request, now or later (on the loop's thread); the body is copied. Extra headers
+ * are borrowed for the call. gzip is applied when the client takes it and the body is large. */
+void http_reply(http_request *req, int status, const char *content_type, str body);
+void http_reply_headers(http_request *req, int status, const http_header *headers, size_t n, str body);
+/* {"error": "<message>", "hint": "…"} with the status that fits the kind. */
+void http_reply_err(http_request *req, const err *e);
+int http_status_of(err_kind kind);
+
+/* A header's value, name in any case; empty view if absent. */
+str http_header_get(const http_request *req, const char *name);
+/* Decoded form value by name from the query string or an urlencoded body (query first); memory in req->arena.
+ * False if absent. http_param_each walks repeated names: start with *pos = 0. */
+bool http_param(http_request *req, const char *name, str *ret);
+bool http_param_each(http_request *req, const char *name, size_t *pos, str *ret);
+/* Undo Content-Encoding (gzip, deflate, snappy block, zstd, identity) of the body into out; out->max bounds it. */
+err_kind http_body_decoded(const http_request *req, buf *out, err *e);
+
+/* ---- the codec alone, for tests and the fuzzer ---- */
+typedef struct http1_codec http1_codec;
+typedef struct http1_events {
+    void (*request)(void *ctx, http_request *req);   /* complete, borrowed for the call */
+    void *ctx;
+} http1_events;
+http1_codec *http1_codec_new(const http_server_options *o, http1_events events);
+void http1_codec_free(http1_codec *c);
+/* Feed bytes as they came. Not OK: the connection must answer `*ret_status` (400, 413, 431, 501, 505) and close. */
+err_kind http1_feed(http1_codec *c, str bytes, int *ret_status, err *e);
+
+/* ---- HTTP client (libcurl's multi interface on the loop) ---- */
+typedef struct http_client http_client;
+typedef struct http_fetch http_fetch;
+typedef struct http_response {
+    err_kind kind;            /* OK: an HTTP answer of any status came; else `error` tells */
+    err error;
+    int status;
+    str content_type;
+    str body;                 /* up to max_body; beyond it kind is ERR_LIMIT */
+    double connect_s, first_byte_s, total_s;
+    str effective_url;
+} http_response;
+typedef struct http_fetch_options {
+    const char *method;       /* NULL: GET, or POST with a body */
+    const char *url;
+    const http_header *headers; size_t header_count;
+    str body;                 /* copied */
+    int64_t timeout_ms, connect_timeout_ms;  /* 0: 10 s, 3 s */
+    size_t max_body;          /* 0: 16 MiB */
+    bool follow_redirects;
+    const char *basic_user, *basic_password, *bearer_token; /* NULL: none */
+    bool tls_insecure;
+    const char *ca_file;
+    /* Called with each piece of the body as it arrives (then `body` stays empty); may be NULL. Not OK aborts. */
+    err_kind (*on_data)(void *ctx, str piece);
+    void (*done)(void *ctx, const http_response *res); /* once, never inside http_fetch_start; res borrowed */
+    void *ctx;
+} http_fetch_options;
+err_kind http_client_open(uv_loop_t *loop, http_client **ret, err *e);
+void http_client_close(http_client *c);     /* running fetches are dropped without done() */
+err_kind http_fetch_start(http_client *c, const http_fetch_options *o, http_fetch **ret, err *e);
+void http_fetch_cancel(http_fetch *f);      /* done() will not be called */

@@ -1,0 +1,71 @@
+/* store/store.h - the room's door: what we remember of numbers.
+ *
+ * Samples arrive in batches (store_append), are kept in a head of compressed chunks in memory and in a
+ * write-ahead log; what is complete moves into immutable blocks on disk, which retention removes by time.
+ * Everything that reads (query, federate, export) uses store_select and nothing else.
+ *
+ * Durable: store_append returns after write(2) to the WAL, so an acknowledged sample survives kill -9; what a
+ * power cut can take is bounded by wal_fsync_ms. Thread-safe: any thread may append or select. */
+#pragma once
+#include "metric/metric.h"
+
+typedef struct store store;
+typedef struct store_options {
+    const char *dir;              /* DATA/store */
+    int64_t retention_ms;         /* samples older than now - this may be removed; 0: 15 d */
+    int64_t wal_fsync_ms;         /* 0: 1000; the fsync runs on the store's own thread */
+    int64_t block_ms;             /* span of one block; 0: 2 h */
+    size_t max_series;            /* in the head; 0: 2 000 000. Beyond it new series are refused (ERR_LIMIT) */
+    bool read_only;               /* offline commands: no LOCK, no thread, no write */
+} store_options;
+
+/* Recovers the head from the WAL; a torn or corrupt tail is cut at the last whole record and told in *ret_recovery. */
+typedef struct store_recovery { uint64_t series, samples, segments; uint64_t cut_bytes; char note[200]; } store_recovery;
+err_kind store_open(const store_options *o, store **ret, store_recovery *ret_recovery, err *e);
+err_kind store_close(store *s, err *e);            /* NULL is fine; flushes the WAL */
+
+/* One batch, all or nothing (in the WAL one record): see metric/metric.h sample_sink for `rejected`.
+ *   ERR_OUT_OF_ORDER, ERR_DUPLICATE (same time, other value), ERR_LIMIT  only when `rejected` is NULL
+ *   ERR_IO    the WAL could not be written (disk full …): nothing of the batch is kept, later calls try again
+ * A sample equal to the last one in time and value is accepted and dropped. */
+err_kind store_append(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e);
+sample_sink store_sink(store *s);
+
+/* ---- reading ---- */
+typedef enum match_op { MATCH_EQ, MATCH_NE, MATCH_RE, MATCH_NRE } match_op;
+typedef struct regex regex;
+typedef struct matcher { str name, value; match_op op; const regex *re; /* for RE/NRE, anchored, caller's */ } matcher;
+/* An absent label matches as the empty string, as in PromQL. */
+bool matcher_match(const matcher *m, str value);
+
+typedef struct select_limits { size_t max_series; size_t max_samples; } select_limits;   /* 0: no limit */
+typedef struct select_stats { uint64_t series, samples, chunks, blocks; } select_stats;
+
+/* A snapshot of the matching series with samples in from_ms..to_ms (both inclusive), sorted by labels.
+ * Later appends do not show. *ret is yours: store_select_free. */
+typedef struct store_selection store_selection;
+err_kind store_select(store *s, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms,
+                      const select_limits *limits, store_selection **ret, err *e);
+size_t store_select_len(const store_selection *sel);
+labels store_select_labels(const store_selection *sel, size_t i);  /* borrowed from the selection */
+/* Append series i's samples in the range to *out (oldest first, stale markers included). Decodes on call;
+ * may be called from several threads for different i. ERR_LIMIT when max_samples is passed over all calls. */
+typedef vec(sample) sample_vec;
+err_kind store_select_samples(store_selection *sel, size_t i, sample_vec *out, err *e);
+select_stats store_select_stats(const store_selection *sel);
+void store_select_free(store_selection *sel);
+void store_select_freep(store_selection **sel);
+
+/* Label names, or values of `name`, over series matching any of the matcher sets (none: all) with samples in
+ * the range; sorted, unique, copied into `a`. */
+typedef struct matcher_set { const matcher *at; size_t len; } matcher_set;
+err_kind store_label_names(store *s, const matcher_set *sets, size_t n, int64_t from_ms, int64_t to_ms, arena *a, str **ret, size_t *ret_n, err *e);
+err_kind store_label_values(store *s, str name, const matcher_set *sets, size_t n, int64_t from_ms, int64_t to_ms, arena *a, str **ret, size_t *ret_n, err *e);
+
+/* ---- care ---- */
+err_kind store_flush(store *s, err *e);            /* write what is complete into blocks, drop what is too old; answers when done */
+typedef struct store_stats {
+    uint64_t head_series, head_samples, head_chunks, blocks, wal_segments, wal_bytes, block_bytes, appended_total, wal_errors_total;
+    int64_t min_t_ms, max_t_ms;                    /* INT64_MAX, INT64_MIN when empty */
+} store_stats;
+store_stats store_stats_get(store *s);
