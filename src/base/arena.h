@@ -3,7 +3,8 @@
  * Lifetimes of the house are named in ARCHITECTURE.md (process > config generation > query | scrape |
  * request); each has its arena. Memory is handed out 16-byte aligned and zeroed. Not thread-safe. */
 #pragma once
-#include "base/base.h"
+#include "base/err.h"
+#include "base/str.h"
 #include <stdarg.h>
 
 typedef struct arena {

@@ -4,7 +4,8 @@
  * and look at buf_failed() once at the end. The bytes always have 64 zero bytes of padding behind them
  * (simdjson reads ahead) once anything was appended, so buf_cstr() is free. */
 #pragma once
-#include "base/base.h"
+#include "base/err.h"
+#include "base/str.h"
 #include <stdarg.h>
 
 typedef struct buf {

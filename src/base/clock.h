@@ -4,6 +4,7 @@
  * monotonic nanoseconds. With a fake clock set, both stand still until the test moves them. */
 #pragma once
 #include <stdint.h>
+#include "base/def.h"
 #include "base/str.h"
 
 #define MS_PER_S INT64_C(1000)

@@ -5,7 +5,7 @@
  * usual exit. Messages: lower case, no full stop, what was attempted, on which "quoted object", why;
  * "could not" if it may work next time, "cannot" if never. The hint is a full sentence with the next step. */
 #pragma once
-#include "base/base.h"
+#include "base/def.h"
 
 typedef enum err_kind {
     OK = 0,

@@ -6,7 +6,8 @@
  * Room code returns errors and does not log them; the task that owns the unit of work logs once.
  * A decision about someone's service goes to audit/, not here. Thread-safe: one write(2) a line. */
 #pragma once
-#include "base/base.h"
+#include "base/err.h"
+#include "base/str.h"
 
 typedef enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG } log_level;
 typedef struct log_kv {

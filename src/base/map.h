@@ -4,7 +4,8 @@
  * configuration, registries and catalogues. Iteration order is insertion order as long as nothing was
  * removed. Not thread-safe. */
 #pragma once
-#include "base/base.h"
+#include "base/err.h"
+#include "base/str.h"
 
 typedef struct map {
     struct map_slot *slots;

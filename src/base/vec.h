@@ -6,7 +6,8 @@
  *     vec_done(&v);
  * vec(T) is an anonymous struct: name it with typedef when it crosses a function's border. */
 #pragma once
-#include "base/base.h"
+#include "base/mem.h"
+#include "base/err.h"
 
 #define vec(T) struct { T *at; size_t len, cap; }
 #define vec_push(v, item) \
