@@ -30,11 +30,11 @@ typedef struct yaml_doc {
     yaml_node *root;                  /* YAML_NULL node for an empty file */
 } yaml_doc;
 
-/* Parse text (name is for messages). ERR_PARSE with file, line, column. *ret is yours: yaml_free. */
+/* Parse text (name is for messages). ERR_PARSE with file, line, column. *ret is yours: yaml_doc_free. */
 err_kind yaml_parse(str text, const char *name, yaml_doc **ret, err *e);
 err_kind yaml_load(const char *path, yaml_doc **ret, err *e);
-void yaml_free(yaml_doc *doc);
-void yaml_freep(yaml_doc **doc);
+void yaml_doc_free(yaml_doc *doc);
+void yaml_doc_freep(yaml_doc **doc);
 const yaml_node *yaml_get(const yaml_node *mapping, const char *key);   /* NULL if absent or not a mapping */
 /* An error at this node: file and place filled in. */
 err_kind yaml_error(const yaml_doc *doc, const yaml_node *at, err *e, const char *fmt, ...) PRINTF_LIKE(4, 5);
