@@ -25,15 +25,22 @@ typedef struct audit_record {
 
 typedef struct audit audit;
 typedef struct audit_options { int64_t segment_max_bytes; /* 0: 64 MiB */ } audit_options;
-/* Opens or creates dir; a torn tail (crash in the middle of a write) is cut off and recorded as "audit.recovered". */
+/* Opens or creates dir; a torn tail (crash in the middle of a write) is cut off and recorded as "audit.recovered".
+ * A last segment that does not verify is left untouched, a new one goes on, recorded as "audit.damaged". */
 err_kind audit_open(const char *dir, const audit_options *o, audit **ret, err *e);
 void audit_close(audit *a);
 void audit_closep(audit **a);
 /* Thread-safe. `r->seq`, `r->t_ms` are ignored. *ret_seq may be NULL. On failure nothing was recorded and the
- * next call tries again (the file is put back to its last good length). `durable`: fsync before returning. */
+ * next call tries again (the file is put back to its last good length). `durable`: fsync before returning.
+ *   ERR_INVALID, ERR_PARSE  no kind, a reserved one ("audit.checkpoint"), or `data` is not a JSON object
+ *   ERR_LIMIT               larger than AUDIT_MAX_DATA
+ *   ERR_IO …                the disk said no */
 err_kind audit_append(audit *a, const audit_record *r, bool durable, uint64_t *ret_seq, err *e);
 /* Somebody wants to know: called after each append, on the appender's thread. One listener. */
 void audit_on_append(audit *a, void (*fn)(void *ctx, const audit_record *r), void *ctx);
+
+/* Number and hash of the last record (0 and zeros: none yet): written down elsewhere, it proves that no end was cut off. */
+uint64_t audit_head(audit *a, char ret_hex[65]);
 
 /* ---- reading (also offline: takes the folder) ---- */
 typedef struct audit_filter {
@@ -55,7 +62,7 @@ typedef struct audit_report {
     char problem[300];             /* first thing found: which file, seq, what */
     bool torn_tail;                /* the last record is cut (a crash); all before it verified */
 } audit_report;
-/* Recompute the chain. head_hex ("" = not given): the hash somebody wrote down; a chain that no longer contains it was cut. */
+/* Recompute the chain. OK: it was read, `ok` and `problem` tell how it is. head_hex ("" = not given): the hash somebody wrote down; a chain that no longer contains it was cut. */
 err_kind audit_verify(const char *dir, const char *head_hex, audit_report *ret, err *e);
 
 /* ---- state.db: small key/value tables, one row = one JSON text ---- */
