@@ -28,10 +28,17 @@ typedef struct incident {
     bool act;                   /* false: healing must not touch it (saturated) */
     int64_t opened_ms, closed_ms;   /* closed 0: open */
     int64_t cause_since_ms;     /* when the present cause was named */
+    int64_t healthy_since_ms;   /* 0: a fault is there now; else since when none is seen (the incident closes soon) */
+    bool present;               /* the last look named this very cause: heal acts only while it does */
     unsigned episode;           /* counts each time the cause changed or came back: heal's fencing token */
     const evidence *evidence; size_t evidence_count;
 } incident;
 
+/* What `trigger: {cause: …}` may name: the i-th cause, NULL beyond the last. *ret_act (may be NULL) false: healing
+ * must never act on it (saturated), or only when the incident itself says so (inconclusive). */
+const char *diagnose_cause_at(size_t i, bool *ret_act);
+
+/* INCIDENT_CAUSE_CHANGED is also told when only the confidence rose; then `episode` is the same as before. */
 typedef enum incident_change { INCIDENT_OPENED, INCIDENT_CAUSE_CHANGED, INCIDENT_CLOSED } incident_change;
 typedef struct diagnose diagnose;
 typedef struct diagnose_deps {
