@@ -83,7 +83,12 @@ typedef struct exposition_parser exposition_parser;
 /* Reads `text` (borrowed) in place. `openmetrics` is chosen by the Content-Type. */
 exposition_parser *exposition_new(str text, bool openmetrics);
 void exposition_free(exposition_parser *p);
-/* 1: a sample is in *ret. 0: the end. -1: *e has line, column and what is wrong with it; parsing may not go on. */
+/* In two steps, for a scraper that knows most series already: first the line without looking into its labels, then
+ * (only if `series` was not seen before) its labels. `series` is the text before the value: up{job="x"}. */
+typedef struct exposition_line { str series; double v; bool has_time; int64_t t_ms; } exposition_line;
+int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e);
+err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_type, err *e); /* of the last line */
+/* Both at once. 1: a sample is in *ret. 0: the end. -1: *e has line, column and what is wrong with it; parsing may not go on. */
 int exposition_next(exposition_parser *p, exposition_sample *ret, err *e);
 /* Families seen so far. */
 size_t exposition_meta_count(const exposition_parser *p);
@@ -110,7 +115,7 @@ typedef struct canonical_signal { const char *name; metric_type type; const char
 typedef struct canonical_view {
     const char *name, *engine, *raw;
     const char *match_label, *match_value;   /* one equality, or NULL */
-    const char *drop_label;                  /* e.g. "engine" (a rank at vLLM), or NULL */
+    const char *rank_label;                  /* becomes "rank": vLLM's own "engine" is a data-parallel rank. Or NULL */
     const char *rename_from, *rename_to;     /* "model_name" -> "model", or NULL */
     const char *add_label, *add_value;       /* tells the rows of an `also` group apart, or NULL */
     double scale;                            /* 0 = 1 */

@@ -1,0 +1,344 @@
+/* Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats) and OpenMetrics 1.0
+ * (openmetrics.io). One pass over the page; a line is
+ *     series  value  [timestamp]  [# exemplar]        series = name | name{labels} | {"quoted name",labels}
+ * In 0.0.4 a timestamp is in milliseconds, in OpenMetrics in seconds. Exemplars are skipped so far. */
+#include "metric/metric.h"
+
+#define EXPOSITION_MAX_FAMILIES 100000
+#define EXPOSITION_SCRATCH_BYTES (4u << 20)
+
+struct exposition_parser {
+    str rest;                 /* not read yet */
+    const char *line_start;
+    uint32_t line;
+    bool openmetrics, ended;
+    str series;               /* of the last line */
+    label at[LABELS_MAX];
+    arena scratch;            /* unescaped label values of the last line */
+    arena keep;               /* unescaped help texts */
+    map families;             /* name -> index + 1 */
+    vec(exposition_meta) metas;
+};
+
+exposition_parser *exposition_new(str text, bool openmetrics)
+{
+    exposition_parser *p = mem_zalloc(sizeof *p);
+    if (!p)
+        return NULL;
+    p->rest = text;
+    p->openmetrics = openmetrics;
+    p->scratch = arena_init(EXPOSITION_SCRATCH_BYTES);
+    p->keep = arena_init(EXPOSITION_SCRATCH_BYTES);
+    return p;
+}
+
+void exposition_free(exposition_parser *p)
+{
+    if (!p)
+        return;
+    arena_done(&p->scratch);
+    arena_done(&p->keep);
+    map_done(&p->families);
+    vec_done(&p->metas);
+    mem_free(p);
+}
+
+size_t exposition_meta_count(const exposition_parser *p) { return p->metas.len; }
+exposition_meta exposition_meta_at(const exposition_parser *p, size_t i) { return p->metas.at[i]; }
+
+static err_kind fail(exposition_parser *p, const char *at, err *e, const char *what)
+{
+    err_set(e, ERR_PARSE, "%s", what);
+    return err_at(e, p->line, (uint32_t)(at - p->line_start) + 1);
+}
+
+static str skip_blanks(str s)
+{
+    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
+        s = str_skip(s, 1);
+    return s;
+}
+
+/* The word up to the next blank. */
+static str word(str s)
+{
+    size_t n = 0;
+    while (n < s.len && s.ptr[n] != ' ' && s.ptr[n] != '\t')
+        n++;
+    return str_sub(s, 0, n);
+}
+
+/* Undo \\ \" \n; the text itself if nothing is escaped. */
+static str unescape(str s, arena *a)
+{
+    if (str_find_char(s, '\\') < 0)
+        return s;
+    char *out = arena_alloc(a, s.len + 1);
+    size_t n = 0;
+    if (!out)
+        return STR_EMPTY;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '\\' && i + 1 < s.len) {
+            char next = s.ptr[++i];
+            if (next != '\\' && next != '"' && next != 'n')
+                out[n++] = '\\'; /* an unknown escape stays as it is */
+            c = next == 'n' ? '\n' : next;
+        }
+        out[n++] = c;
+    }
+    return (str){ out, n };
+}
+
+/* ---- families ---- */
+
+static exposition_meta *family(exposition_parser *p, str name)
+{
+    size_t index = (size_t)(uintptr_t)map_get(&p->families, name);
+    if (index)
+        return &p->metas.at[index - 1];
+    if (p->metas.len == EXPOSITION_MAX_FAMILIES || vec_push(&p->metas, ((exposition_meta){ .family = name })) ||
+        map_set(&p->families, name, (void *)(uintptr_t)p->metas.len))
+        return NULL;
+    return &vec_last(&p->metas);
+}
+
+static metric_type type_named(str s)
+{
+    for (metric_type t = METRIC_UNKNOWN; t <= METRIC_STATESET; t++)
+        if (str_is(s, metric_type_name(t)))
+            return t;
+    return METRIC_UNKNOWN; /* "untyped" among them */
+}
+
+/* "# TYPE name counter", "# HELP name text", "# UNIT name seconds", "# EOF"; other comments mean nothing. */
+static err_kind read_comment(exposition_parser *p, str line, err *e)
+{
+    str s = skip_blanks(str_skip(line, 1)), kind = word(s);
+    if (str_is(kind, "EOF") && p->openmetrics) {
+        p->ended = true;
+        return OK;
+    }
+    if (!str_is(kind, "TYPE") && !str_is(kind, "HELP") && !str_is(kind, "UNIT"))
+        return OK;
+    s = skip_blanks(str_skip(s, kind.len));
+    str name = word(s), text = skip_blanks(str_skip(s, name.len));
+    if (name.len > 1 && name.ptr[0] == '"' && name.ptr[name.len - 1] == '"')
+        name = str_sub(name, 1, name.len - 2);
+    if (str_empty(name))
+        return fail(p, line.ptr, e, "a comment of this kind needs a metric name");
+    exposition_meta *m = family(p, name);
+    if (!m)
+        return p->metas.len == EXPOSITION_MAX_FAMILIES ? fail(p, line.ptr, e, "too many metric families") : err_nomem(e);
+    if (kind.ptr[0] == 'T')
+        m->type = type_named(str_trim(text));
+    else if (kind.ptr[0] == 'U')
+        m->unit = str_trim(text);
+    else
+        m->help = unescape(text, &p->keep);
+    return OK;
+}
+
+static const char *const suffixes[] = { "_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount" };
+
+static metric_type type_of(const exposition_parser *p, str name)
+{
+    size_t index = (size_t)(uintptr_t)map_get(&p->families, name);
+    for (size_t i = 0; !index && i < COUNT_OF(suffixes); i++) {
+        str suffix = str_from(suffixes[i]);
+        if (str_ends(name, suffix))
+            index = (size_t)(uintptr_t)map_get(&p->families, str_sub(name, 0, name.len - suffix.len));
+    }
+    return index ? p->metas.at[index - 1].type : METRIC_UNKNOWN;
+}
+
+/* ---- one line ---- */
+
+/* Where the series ends: behind '}', or at the first blank when there is no brace. 0: not closed. */
+static size_t series_len(str line)
+{
+    size_t i = 0;
+    while (i < line.len && line.ptr[i] != '{' && line.ptr[i] != ' ' && line.ptr[i] != '\t')
+        i++;
+    size_t name_end = i;
+    while (i < line.len && (line.ptr[i] == ' ' || line.ptr[i] == '\t'))
+        i++;
+    if (i == line.len || line.ptr[i] != '{')
+        return name_end;
+    for (bool quoted = false; i < line.len; i++) {
+        char c = line.ptr[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (c == '}' && !quoted)
+            return i + 1;
+    }
+    return 0;
+}
+
+static bool parse_time(const exposition_parser *p, str s, int64_t *ret_ms)
+{
+    double seconds;
+    if (!p->openmetrics)
+        return str_to_i64(s, ret_ms);
+    if (!str_to_double(s, &seconds) || !(fabs(seconds) < 9e15))
+        return false;
+    return *ret_ms = (int64_t)llround(seconds * 1000), true;
+}
+
+static err_kind read_line(exposition_parser *p, str line, exposition_line *ret, err *e)
+{
+    size_t n = series_len(line);
+    if (n == 0)
+        return fail(p, line.ptr, e, str_find_char(line, '{') >= 0 ? "the label braces are not closed" : "the line does not start with a metric name");
+    *ret = (exposition_line){ .series = str_sub(line, 0, n) };
+    str s = skip_blanks(str_skip(line, n)), value = word(s);
+    if (str_empty(value))
+        return fail(p, line.ptr + n, e, "a value is missing behind the series");
+    if (!str_to_double(value, &ret->v))
+        return fail(p, value.ptr, e, "the value is not a number");
+    if (isnan(ret->v))
+        ret->v = normal_nan(); /* never let a page spell the staleness marker */
+    s = skip_blanks(str_skip(s, value.len));
+    if (str_empty(s) || s.ptr[0] == '#')
+        return OK;
+    str time = word(s);
+    if (!parse_time(p, time, &ret->t_ms))
+        return fail(p, time.ptr, e, "the timestamp is not a number");
+    ret->has_time = true;
+    s = skip_blanks(str_skip(s, time.len));
+    return str_empty(s) || s.ptr[0] == '#' ? OK : fail(p, s.ptr, e, "unexpected text behind the timestamp");
+}
+
+int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e)
+{
+    while (p->rest.len && !p->ended) {
+        ptrdiff_t end = str_find_char(p->rest, '\n');
+        str line = end < 0 ? p->rest : str_sub(p->rest, 0, (size_t)end);
+        p->rest = str_skip(p->rest, line.len + 1);
+        p->line_start = line.ptr;
+        p->line++;
+        if (line.len && line.ptr[line.len - 1] == '\r')
+            line.len--;
+        line = skip_blanks(line);
+        if (str_empty(line))
+            continue;
+        if (line.ptr[0] == '#') {
+            if (read_comment(p, line, e))
+                return -1;
+            continue;
+        }
+        if (read_line(p, line, ret, e))
+            return -1;
+        p->series = ret->series;
+        return 1;
+    }
+    if (p->openmetrics && !p->ended) {
+        err_set(e, ERR_PARSE, "the page does not end with # EOF: it was cut off on its way");
+        err_at(e, p->line, 1);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- labels of the last line ---- */
+
+/* "text" at the front of *s into *ret, unescaped. */
+static err_kind quoted(exposition_parser *p, str *s, str *ret, err *e)
+{
+    if (str_empty(*s) || s->ptr[0] != '"')
+        return fail(p, s->ptr, e, "a label value must stand in double quotes");
+    size_t i = 1;
+    while (i < s->len && s->ptr[i] != '"')
+        i += s->ptr[i] == '\\' ? 2 : 1;
+    if (i >= s->len)
+        return fail(p, s->ptr, e, "a label value is not closed");
+    *ret = unescape(str_sub(*s, 1, i - 1), &p->scratch);
+    if (!ret->ptr)
+        return err_nomem(e);
+    if (ret->len > LABEL_MAX_BYTES)
+        return fail(p, s->ptr, e, "a label value is too long");
+    if (!str_utf8_valid(*ret))
+        return fail(p, s->ptr, e, "a label value is not UTF-8");
+    *s = skip_blanks(str_skip(*s, i + 1));
+    return OK;
+}
+
+/* One of  name="value"  "quoted name"="value"  "metric name"  off the front of *s. */
+static err_kind read_label(exposition_parser *p, str *s, label *ret, err *e)
+{
+    const char *at = s->ptr;
+    bool name_quoted = s->len && s->ptr[0] == '"';
+    if (name_quoted) {
+        if (quoted(p, s, &ret->name, e))
+            return ERR_PARSE;
+    } else {
+        size_t n = 0;
+        while (n < s->len && s->ptr[n] != '=' && s->ptr[n] != ' ' && s->ptr[n] != ',' && s->ptr[n] != '}')
+            n++;
+        ret->name = str_sub(*s, 0, n);
+        if (!label_name_valid(ret->name))
+            return fail(p, at, e, "a label name is missing or has a character that is not allowed");
+        *s = skip_blanks(str_skip(*s, n));
+    }
+    if (s->len && s->ptr[0] == '=') {
+        *s = skip_blanks(str_skip(*s, 1));
+        return quoted(p, s, &ret->value, e);
+    }
+    if (!name_quoted)
+        return fail(p, s->ptr, e, "\"=\" is missing behind a label name");
+    *ret = (label){ METRIC_NAME, ret->name };
+    return OK;
+}
+
+static err_kind read_labels(exposition_parser *p, str s, size_t *n, err *e)
+{
+    s = skip_blanks(s);
+    while (s.len && s.ptr[0] != '}') {
+        if (*n == LABELS_MAX)
+            return fail(p, s.ptr, e, "too many labels"), e ? e->kind = ERR_LIMIT : ERR_LIMIT;
+        if (read_label(p, &s, &p->at[(*n)++], e))
+            return ERR_PARSE;
+        if (s.len && s.ptr[0] == ',')
+            s = skip_blanks(str_skip(s, 1));
+        else if (s.len && s.ptr[0] != '}')
+            return fail(p, s.ptr, e, "a comma is missing between labels");
+    }
+    return OK;
+}
+
+err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_type, err *e)
+{
+    arena_reset(&p->scratch);
+    ptrdiff_t brace = str_find_char(p->series, '{');
+    str name = str_trim(brace < 0 ? p->series : str_sub(p->series, 0, (size_t)brace));
+    size_t n = 0;
+    if (!str_empty(name)) {
+        if (!metric_name_valid(name))
+            return fail(p, name.ptr, e, "the metric name has a character that is not allowed");
+        p->at[n++] = (label){ METRIC_NAME, name };
+    }
+    if (brace >= 0 && read_labels(p, str_skip(p->series, (size_t)brace + 1), &n, e))
+        return e ? e->kind : ERR_PARSE;
+    err_kind k = labels_normalise(p->at, &n, e);
+    if (k)
+        return err_at(e, p->line, 1), k;
+    *ret = (labels){ p->at, n };
+    name = labels_name(*ret);
+    if (str_empty(name))
+        return fail(p, p->series.ptr, e, "the series has no metric name");
+    if (ret_type)
+        *ret_type = type_of(p, name);
+    return OK;
+}
+
+int exposition_next(exposition_parser *p, exposition_sample *ret, err *e)
+{
+    exposition_line line;
+    int more = exposition_next_line(p, &line, e);
+    if (more != 1)
+        return more;
+    *ret = (exposition_sample){ .v = line.v, .has_time = line.has_time, .t_ms = line.t_ms };
+    return exposition_labels(p, &ret->labels, &ret->type, e) ? -1 : 1;
+}
