@@ -297,7 +297,7 @@ static err_kind read_labels(exposition_parser *p, str s, size_t *n, err *e)
     s = skip_blanks(s);
     while (s.len && s.ptr[0] != '}') {
         if (*n == LABELS_MAX)
-            return fail(p, s.ptr, e, "too many labels"), e ? e->kind = ERR_LIMIT : ERR_LIMIT;
+            return fail(p, s.ptr, e, "too many labels");
         if (read_label(p, &s, &p->at[(*n)++], e))
             return ERR_PARSE;
         if (s.len && s.ptr[0] == ',')
@@ -321,9 +321,12 @@ err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_t
     }
     if (brace >= 0 && read_labels(p, str_skip(p->series, (size_t)brace + 1), &n, e))
         return e ? e->kind : ERR_PARSE;
-    err_kind k = labels_normalise(p->at, &n, e);
-    if (k)
-        return err_at(e, p->line, 1), k;
+    if (labels_normalise(p->at, &n, e)) {
+        if (e)
+            e->kind = ERR_PARSE;
+        err_at(e, p->line, 1);
+        return ERR_PARSE;
+    }
     *ret = (labels){ p->at, n };
     name = labels_name(*ret);
     if (str_empty(name))
