@@ -171,7 +171,8 @@ class Stage:
         return [i for i in self._list("/api/galen/v1/incidents", "incidents") if i.get("subject") == self.subject]
 
     def incident(self, ident):
-        return self.get(f"/api/galen/v1/incidents/{ident}") or {}
+        """The incident with its evidence, or an empty one while it is not known."""
+        return (self.get(f"/api/galen/v1/incidents/{ident}") or {}).get("incident") or {}
 
     def episodes(self, incident):
         return [e for e in self._list("/api/galen/v1/heal", "episodes") if e.get("incident") == incident]

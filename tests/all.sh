@@ -70,9 +70,6 @@ build_tiny() {
 unit() {
     meson test -C "$1" --suite "$2" --print-errorlogs
 }
-page_test() {
-    node=$(tools/get-node) && "$node" tests/page.mjs --galen "$galen"
-}
 
 with tools/web-build page-build tools/web-build && [ -d build/web ] && web="-Dweb=$PWD/build/web"
 if step build-asan build_asan; then
@@ -81,7 +78,7 @@ if step build-asan build_asan; then
     step serve tests/serve_briefly.sh "$galen" 10
     with tests/kill9.py kill-9 python3 tests/kill9.py --galen "$galen" --rounds 5
     with tests/bad_input.py bad-input python3 tests/bad_input.py --galen "$galen"
-    with tests/page.mjs page page_test
+    with tests/page.mjs page tests/page.sh "$galen"
     step promtool tests/promtool.sh "$galen"
     if [ -d ../shared/conformance ]; then
         step conformance tests/conformance.sh "$galen" ../shared/conformance
