@@ -1,0 +1,33 @@
+/* main/options.h - command lines: one table of flags a verb, shared by the parser and --help.
+ *
+ * Flags are --name value or --name=value; a flag that is a switch takes no value. What is left over are the
+ * arguments. Unknown flags are refused with a suggestion (exit code 2, ERR_INVALID). */
+#pragma once
+#include "base/base.h"
+
+typedef enum option_type { OPTION_TEXT, OPTION_SWITCH, OPTION_DURATION, OPTION_ON_OFF, OPTION_COUNT } option_type;
+typedef struct option_row {
+    const char *name;     /* "data", without dashes */
+    option_type type;     /* const char *, bool, int64_t ms, bool, int64_t */
+    size_t offset;        /* into the verb's options struct */
+    const char *value;    /* "DIR": how --help calls the value */
+    const char *help;
+} option_row;
+
+typedef struct verb {
+    const char *name, *summary;
+    const char *usage;    /* "galen query [flags] EXPR" */
+    const char *more;     /* examples and advice for --help */
+    const option_row *options; size_t option_count;
+    int (*run)(int argc, char **argv);   /* argv[0] is the verb */
+} verb;
+
+/* Exit codes (design: what they mean is a contract). */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PARTLY = 3 };
+
+/* Fill *target and the arguments that are left (*ret_args points into argv). Returns -1 to go on, or the exit code
+ * after --help or a mistake was answered. */
+int options_parse(const verb *v, int argc, char **argv, void *target, char ***ret_args, int *ret_arg_count);
+void options_help(const verb *v);
+
+extern const verb verb_serve, verb_check, verb_query, verb_audit;

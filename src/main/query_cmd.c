@@ -1,0 +1,83 @@
+/* main/query_cmd.c - `galen query EXPR`: PromQL over a data folder, read-only, also while galen runs. */
+#include "main/options.h"
+#include "base/file.h"
+#include "query/query.h"
+#include <stdio.h>
+
+typedef struct query_cmd_options {
+    const char *data, *time, *start, *end;
+    int64_t step_ms;
+    bool json;
+} query_cmd_options;
+
+/* RFC 3339 or Unix seconds; NULL gives `otherwise`. */
+static bool parse_time(const char *text, int64_t otherwise, int64_t *ret)
+{
+    double seconds;
+    if (!text)
+        return *ret = otherwise, true;
+    if (str_to_double(str_from(text), &seconds) && seconds > -9e12 && seconds < 9e12)
+        return *ret = (int64_t)(seconds * 1000), true;
+    return clock_parse_iso(str_from(text), ret);
+}
+
+static int ask(store *s, const query_cmd_options *o, const char *expr, int64_t at, int64_t from, int64_t to)
+{
+    err e = { 0 };
+    query_result r = { 0 };
+    query_engine *q = query_engine_new(s, NULL);
+    if (!q)
+        return EXIT_FAILED;
+    err_kind k = o->start ? query_range(q, str_from(expr), from, to, o->step_ms ? o->step_ms : 15000, NULL, &r, &e)
+                          : query_instant(q, str_from(expr), at, NULL, &r, &e);
+    int code = EXIT_DONE;
+    if (k) {
+        err_print(&e);
+        code = EXIT_FAILED;
+    } else {
+        query_print(&r, stdout, o->json);
+        query_result_done(&r);
+    }
+    query_engine_free(q);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    query_cmd_options o = { .data = "./galen-data" };
+    char **args, dir[FILE_PATH_MAX];
+    int n, code = options_parse(&verb_query, argc, argv, &o, &args, &n);
+    if (code >= 0)
+        return code;
+    int64_t now = clock_now_ms(), at, from, to;
+    if (n != 1 || !parse_time(o.time, now, &at) || !parse_time(o.start, now, &from) || !parse_time(o.end, now, &to)) {
+        fprintf(stderr, "galen: %s\nHint: For example: galen query 'rate(node_cpu_seconds_total[1m])'\n",
+                n != 1 ? "query needs one expression" : "a time is neither RFC 3339 nor Unix seconds");
+        return EXIT_USAGE;
+    }
+    err e = { 0 };
+    store *s = NULL;
+    store_recovery recovery;
+    if (file_join(dir, o.data, "store", &e) || store_open(&(store_options){ .dir = dir, .read_only = true }, &s, &recovery, &e)) {
+        err_hint(&e, "Name galen's data folder with --data DIR.");
+        return err_print(&e), EXIT_FAILED;
+    }
+    code = ask(s, &o, args[0], at, from, to);
+    return store_close(s, &e) ? EXIT_FAILED : code;
+}
+
+static const option_row options[] = {
+    { "data", OPTION_TEXT, offsetof(query_cmd_options, data), "DIR", "galen's data folder (default ./galen-data)" },
+    { "time", OPTION_TEXT, offsetof(query_cmd_options, time), "TIME", "evaluate at this time, RFC 3339 or Unix seconds (default now)" },
+    { "start", OPTION_TEXT, offsetof(query_cmd_options, start), "TIME", "a range query from here" },
+    { "end", OPTION_TEXT, offsetof(query_cmd_options, end), "TIME", "… to here (default now)" },
+    { "step", OPTION_DURATION, offsetof(query_cmd_options, step_ms), "DURATION", "… each step (default 15s)" },
+    { "json", OPTION_SWITCH, offsetof(query_cmd_options, json), NULL, "print the API's JSON" },
+};
+const verb verb_query = {
+    "query", "Ask in PromQL, offline.", "galen query [flags] EXPR",
+    "Examples:\n"
+    "  galen query 'up'\n"
+    "  galen query --start 2026-11-21T08:00:00Z --step 1m 'rate(llm_generation_tokens_total[5m])'\n",
+    options, COUNT_OF(options), run,
+};

@@ -1,0 +1,439 @@
+/* main/serve.c - `galen serve`: builds the rooms in the order of the house, hands them to each other, runs the loop.
+ *
+ * Opening walks down the list, closing walks up. A room that could not be opened ends the start with its sentence
+ * and exit code 1. SIGTERM and SIGINT end it with 0, SIGHUP and POST /-/reload read the configuration again: the new
+ * generation is built whole first, so a broken file changes nothing. */
+#include "main/options.h"
+#include "main/settings.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/rand.h"
+#include "diagnose/diagnose.h"
+#include "face/face.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CLOSE_GRACE_MS 3000
+#define HEAL_TICK_MS 500
+
+typedef struct serve_options {
+    settings_files files;
+    const char *data, *listen, *features, *log_level;
+    int64_t retention_ms;
+    bool log_json;
+} serve_options;
+
+typedef struct house {
+    const serve_options *options;
+    settings *settings;          /* the running generation */
+    uv_loop_t loop;
+    int lock_fd;
+    char audit_dir[FILE_PATH_MAX];
+    char token[64];
+    audit *audit;
+    state_db *state;
+    store *store;
+    query_engine *query;
+    net_poster *poster;
+    http_client *client;
+    http_server *server;
+    query_http *query_http;
+    watch *watch;
+    alert_room *alert;
+    diagnose *diagnose;
+    heal *heal;
+    face *face;
+    net_timer *diagnose_timer, *heal_timer;
+    uv_signal_t signals[3];
+    bool closing, loop_open;
+} house;
+
+/* ---- what flows backwards: callbacks between rooms ---- */
+
+static void on_alert(void *ctx, const alert_info *a, alert_state before)
+{
+    house *h = ctx;
+    if (h->diagnose)
+        diagnose_alert(h->diagnose, a, before);
+    if (h->heal)
+        heal_alert(h->heal, a, before);
+}
+
+static void on_incident(void *ctx, const incident *i, incident_change change)
+{
+    house *h = ctx;
+    if (h->heal)
+        heal_incident(h->heal, i, change);
+}
+
+static void diagnose_now(void *ctx)
+{
+    house *h = ctx;
+    if (h->diagnose)
+        diagnose_tick(h->diagnose, clock_now_ms());
+}
+
+static void heal_now(void *ctx)
+{
+    house *h = ctx;
+    if (h->heal)
+        heal_tick(h->heal, clock_now_ms());
+}
+
+/* A supervised process ended or started: look at once instead of at the next tick. */
+static void on_watch_change(void *ctx, const char *replica_id)
+{
+    UNUSED(replica_id);
+    diagnose_now(ctx);
+    heal_now(ctx);
+}
+
+/* ---- data folder ---- */
+
+static err_kind take_lock(house *h, const char *data, err *e)
+{
+    char path[FILE_PATH_MAX], owner[32] = "", pid[32];
+    err_kind k = file_join(path, data, "LOCK", e);
+    if (k)
+        return k;
+    k = file_lock(path, &h->lock_fd, e);
+    if (k == ERR_CONFLICT) {
+        (void)file_read_small(path, owner, sizeof owner, NULL, NULL);
+        err_set(e, ERR_CONFLICT, "the data folder \"%s\" is in use by another galen (process %s)", data, owner[0] ? str_trim(str_from(owner)).ptr : "unknown");
+        return err_hint(e, "Stop the other one first, or give this one its own folder with --data DIR.");
+    }
+    if (k)
+        return k;
+    int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
+    if (ftruncate(h->lock_fd, 0) != 0 || write(h->lock_fd, pid, (size_t)n) != n)
+        log_warn("could not note the process in LOCK", KV_CSTR("path", path));
+    return OK;
+}
+
+/* The token for changing calls: made once, readable by the owner only, printed when it is made. */
+static err_kind load_token(house *h, const char *data, err *e)
+{
+    char path[FILE_PATH_MAX];
+    err_kind k = file_join(path, data, "token", e);
+    if (k)
+        return k;
+    size_t n;
+    if (file_exists(path)) {
+        k = file_read_small(path, h->token, sizeof h->token, &n, e);
+        str trimmed = str_trim(str_of(h->token, k ? 0 : n));
+        if (!k && trimmed.len < 16)
+            return err_set(e, ERR_INVALID, "the token in \"%s\" is too short", path), err_hint(e, "Remove the file; a new token is made at the next start.");
+        if (!k)
+            str_copy(h->token, sizeof h->token, trimmed);
+        return k;
+    }
+    uint8_t secret[32];
+    AUTO(buf_done) buf text = BUF_INIT(sizeof h->token - 1);
+    rand_secret(secret, sizeof secret);
+    hash_base64url(&text, secret, sizeof secret);
+    if (buf_failed(&text))
+        return err_nomem(e);
+    if ((k = file_write_atomic(path, buf_str(&text), 0600, e)))
+        return k;
+    str_copy(h->token, sizeof h->token, buf_str(&text));
+    printf("galen: made a token for changing calls, kept in %s (readable by you only):\n  %s\n", path, h->token);
+    return OK;
+}
+
+static err_kind open_data(house *h, err *e)
+{
+    const char *data = h->options->data;
+    char path[FILE_PATH_MAX];
+    err_kind k = file_make_dirs(data, 0755, e);
+    if (!k && access(data, W_OK) != 0)
+        k = err_sys(e, errno, "cannot write to the data folder \"%s\"", data);
+    if (k)
+        return err_hint(e, "Give a folder that this user may write to with --data DIR.");
+    if ((k = take_lock(h, data, e)) || (k = load_token(h, data, e)) || (k = file_join(h->audit_dir, data, "audit", e)) ||
+        (k = audit_open(h->audit_dir, NULL, &h->audit, e)) || (k = file_join(path, data, "state.db", e)) ||
+        (k = state_open(path, &h->state, e)) || (k = file_join(path, data, "spool", e)) || (k = file_make_dirs(path, 0750, e)))
+        return k;
+    return OK;
+}
+
+static err_kind open_store(house *h, err *e)
+{
+    char path[FILE_PATH_MAX];
+    store_recovery recovery = { 0 };
+    const settings *s = h->settings;
+    err_kind k = file_join(path, h->options->data, "store", e);
+    if (k)
+        return k;
+    store_options o = { .dir = path, .wal_fsync_ms = s->store.wal_fsync_ms, .max_series = (size_t)s->store.max_series,
+                        .retention_ms = h->options->retention_ms ? h->options->retention_ms : s->store.retention_ms };
+    if ((k = store_open(&o, &h->store, &recovery, e)))
+        return k;
+    if (recovery.cut_bytes)
+        log_warn("store recovered, a torn end of the log was cut", KV_INT("cut_bytes", recovery.cut_bytes), KV_CSTR("note", recovery.note));
+    log_info("store open", KV_INT("series", recovery.series), KV_INT("samples", recovery.samples), KV_INT("segments", recovery.segments));
+    query_options q = { .lookback_ms = s->query.lookback_ms, .timeout_ms = s->query.timeout_ms,
+                        .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series };
+    h->query = query_engine_new(h->store, &q);
+    return h->query ? OK : err_nomem(e);
+}
+
+/* ---- network and rooms ---- */
+
+static const char *listen_address(const house *h) { return h->options->listen ? h->options->listen : h->settings->face.listen; }
+
+static int port_of(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    return colon ? atoi(colon + 1) : 0;
+}
+
+static err_kind open_net(house *h, err *e)
+{
+    http_server_options o = { .listen = listen_address(h), .insecure = h->settings->face.insecure, .token = str_from(h->token) };
+    err_kind k = net_poster_open(&h->loop, &h->poster, e);
+    if (k || (k = http_client_open(&h->loop, &h->client, e)) || (k = http_server_new(&h->loop, &o, &h->server, e)))
+        return k;
+    return query_http_open(h->query, h->store, h->server, h->poster, (unsigned)h->settings->query.threads, &h->query_http, e);
+}
+
+static const char *external_url(house *h)
+{
+    static char url[300];
+    if (h->settings->face.external_url)
+        return h->settings->face.external_url;
+    snprintf(url, sizeof url, "http://%s", listen_address(h));
+    return url;
+}
+
+static err_kind open_rooms(house *h, err *e)
+{
+    settings *s = h->settings;
+    sample_sink sink = store_sink(h->store);
+    watch_deps w = { &h->loop, h->client, sink, h->audit, h->state, h->options->data, port_of(listen_address(h)) };
+    err_kind k = watch_open(&w, TAKE(s->watch), &h->watch, e);
+    if (k)
+        return k;
+    alert_deps a = { &h->loop, h->client, h->query, sink, h->audit, external_url(h), on_alert, h };
+    if ((k = alert_open(&a, TAKE(s->alert), &h->alert, e)))
+        return k;
+    int64_t tick_ms = diagnose_config_tick_ms(s->diagnose);
+    diagnose_deps d = { h->query, h->watch, h->audit, h->state, sink, on_incident, h };
+    if ((k = diagnose_open(&d, TAKE(s->diagnose), &h->diagnose, e)))
+        return k;
+    heal_deps heal_needs = { &h->loop, h->query, h->watch, h->diagnose, h->audit, h->state, h->client, sink };
+    if ((k = heal_open(&heal_needs, TAKE(s->heal), &h->heal, e)))
+        return k;
+    watch_on_change(h->watch, on_watch_change, h);
+    h->diagnose_timer = net_timer_start(&h->loop, tick_ms, tick_ms, diagnose_now, h);
+    h->heal_timer = net_timer_start(&h->loop, HEAL_TICK_MS, HEAL_TICK_MS, heal_now, h);
+    return h->diagnose_timer && h->heal_timer ? OK : err_nomem(e);
+}
+
+/* ---- reload, stop ---- */
+
+static bool apply(house *h, settings *fresh, err *e)
+{
+    int64_t tick_ms = diagnose_config_tick_ms(fresh->diagnose);
+    if (watch_reload(h->watch, TAKE(fresh->watch), e) || alert_reload(h->alert, TAKE(fresh->alert), e) ||
+        diagnose_reload(h->diagnose, TAKE(fresh->diagnose), e) || heal_reload(h->heal, TAKE(fresh->heal), e))
+        return false;
+    net_timer_stop(h->diagnose_timer);
+    h->diagnose_timer = net_timer_start(&h->loop, tick_ms, tick_ms, diagnose_now, h);
+    return true;
+}
+
+static bool reload(void *ctx, err *e)
+{
+    house *h = ctx;
+    AUTO(settings_freep) settings *fresh = NULL;
+    bool ok = settings_load(&h->options->files, &fresh, e) == OK && apply(h, fresh, e);
+    char why[sizeof e->message + sizeof e->file + 32] = "configuration read again";
+    if (!ok)
+        err_format(why, sizeof why, e);
+    audit_record r = { .kind = ok ? STR("config.reloaded") : STR("config.rejected"), .actor = STR("user"), .message = str_from(why) };
+    (void)audit_append(h->audit, &r, false, NULL, NULL);
+    if (ok)
+        log_info("configuration reloaded");
+    else
+        log_error("configuration not reloaded, keeping the running one", KV_ERR(e));
+    own_set(own_gauge("galen_config_last_reload_successful", NULL, "1 if the last reload was taken over."), ok);
+    return ok;
+}
+
+static void close_signal(uv_signal_t *s)
+{
+    if (!uv_is_closing((uv_handle_t *)s))
+        uv_close((uv_handle_t *)s, NULL);
+}
+
+static void server_closed(void *ctx)
+{
+    house *h = ctx;
+    h->server = NULL;
+    uv_stop(&h->loop);
+}
+
+static void quit(void *ctx)
+{
+    house *h = ctx;
+    if (h->closing)
+        return;
+    h->closing = true;
+    log_info("stopping");
+    http_server_close(h->server, CLOSE_GRACE_MS, server_closed, h);
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+    house *h = s->data;
+    err e = { 0 };
+    if (number == SIGHUP)
+        (void)reload(h, &e);
+    else
+        quit(h);
+}
+
+static void watch_signals(house *h)
+{
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        uv_signal_init(&h->loop, &h->signals[i]);
+        h->signals[i].data = h;
+        uv_signal_start(&h->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static err_kind open_face(house *h, err *e)
+{
+    face_deps f = { h->server, h->query, h->store, h->watch, h->alert, h->diagnose, h->heal, h->audit, h->audit_dir, reload, quit, h };
+    err_kind k = watch_routes(h->watch, h->server, e);
+    if (k || (k = alert_routes(h->alert, h->server, e)) || (k = diagnose_routes(h->diagnose, h->audit_dir, h->server, e)) ||
+        (k = heal_routes(h->heal, h->server, e)) || (k = face_open(&f, &h->face, e)))
+        return k;
+    return http_server_listen(h->server, e);
+}
+
+static err_kind open_house(house *h, err *e)
+{
+    err_kind k = settings_load(&h->options->files, &h->settings, e);
+    if (k || (k = open_data(h, e)))
+        return k;
+    if (uv_loop_init(&h->loop) != 0)
+        return err_nomem(e);
+    h->loop_open = true;
+    if ((k = open_store(h, e)) || (k = open_net(h, e)) || (k = open_rooms(h, e)))
+        return k;
+    return open_face(h, e);
+}
+
+static void close_loop(house *h)
+{
+    for (size_t i = 0; i < COUNT_OF(h->signals); i++)
+        if (h->signals[i].loop)
+            close_signal(&h->signals[i]);
+    for (int rounds = 0; uv_loop_close(&h->loop) == UV_EBUSY && rounds < 1000; rounds++)
+        uv_run(&h->loop, UV_RUN_NOWAIT); /* let closing handles say goodbye */
+}
+
+static void close_house(house *h)
+{
+    err e = { 0 };
+    if (h->server) { /* the start failed behind it: nobody is being served */
+        h->closing = true;
+        http_server_close(h->server, 0, server_closed, h);
+        uv_run(&h->loop, UV_RUN_DEFAULT);
+    }
+    net_timer_stop(h->heal_timer);
+    net_timer_stop(h->diagnose_timer);
+    query_http_close(h->query_http);
+    face_close(h->face);
+    heal_close(h->heal);
+    diagnose_close(h->diagnose);
+    alert_close(h->alert);
+    watch_close(h->watch);
+    http_client_close(h->client);
+    net_poster_close(h->poster);
+    if (h->loop_open)
+        close_loop(h);
+    query_engine_free(h->query);
+    if (store_close(h->store, &e))
+        log_error("could not close the store cleanly", KV_ERR(&e));
+    state_close(h->state);
+    audit_close(h->audit);
+    settings_free(h->settings);
+    if (h->lock_fd >= 0)
+        close(h->lock_fd);
+}
+
+static void say_hello(house *h)
+{
+    char address[300];
+    str_copy(address, sizeof address, str_from(listen_address(h)));
+    char *colon = strrchr(address, ':');
+    if (colon)
+        *colon = '\0';
+    printf("galen %s is at http://%s:%d\n", GALEN_VERSION, address, http_server_port(h->server));
+    fflush(stdout);
+    audit_record r = { .kind = STR("galen.started"), .actor = STR("galen"), .message = STR("galen " GALEN_VERSION " started") };
+    (void)audit_append(h->audit, &r, false, NULL, NULL);
+}
+
+static void say_goodbye(house *h)
+{
+    audit_record r = { .kind = STR("galen.stopped"), .actor = STR("galen"), .message = STR("galen stopped, as asked") };
+    (void)audit_append(h->audit, &r, true, NULL, NULL);
+}
+
+static int run(int argc, char **argv)
+{
+    serve_options o = { .data = "./galen-data", .files.watch_by_itself = true };
+    char **args;
+    int n, code = options_parse(&verb_serve, argc, argv, &o, &args, &n);
+    if (code >= 0)
+        return code;
+    log_level level;
+    if (n > 0 || (o.log_level && !log_level_parse(str_from(o.log_level), &level))) {
+        fprintf(stderr, "galen: %s\nHint: `galen serve --help` lists the flags.\n", n > 0 ? "serve takes no arguments" : "--log.level is error, warn, info or debug");
+        return EXIT_USAGE;
+    }
+    if (o.log_level)
+        log_set_level(level);
+    log_set_json(o.log_json);
+    house h = { .options = &o, .lock_fd = -1 };
+    err e = { 0 };
+    if (open_house(&h, &e)) {
+        err_print(&e);
+        close_house(&h);
+        return EXIT_FAILED;
+    }
+    watch_signals(&h);
+    say_hello(&h);
+    uv_run(&h.loop, UV_RUN_DEFAULT);
+    say_goodbye(&h);
+    close_house(&h);
+    return EXIT_DONE;
+}
+
+static const option_row options[] = {
+    { "config", OPTION_TEXT, offsetof(serve_options, files.config), "FILE", "galen.yml; without it: this host and the engines on loopback" },
+    { "data", OPTION_TEXT, offsetof(serve_options, data), "DIR", "where everything is kept (default ./galen-data)" },
+    { "listen", OPTION_TEXT, offsetof(serve_options, listen), "ADDRESS", "page and API (default 127.0.0.1:9600)" },
+    { "retention", OPTION_DURATION, offsetof(serve_options, retention_ms), "DURATION", "how long samples are kept (default 15d)" },
+    { "watch", OPTION_ON_OFF, offsetof(serve_options, files.watch_by_itself), "on|off", "watch this host and look for engines by itself (default on)" },
+    { "prometheus.config", OPTION_TEXT, offsetof(serve_options, files.prometheus), "FILE", "prometheus.yml, unchanged: its targets and rules only" },
+    { "alertmanager.config", OPTION_TEXT, offsetof(serve_options, files.alertmanager), "FILE", "alertmanager.yml, unchanged" },
+    { "enable-feature", OPTION_TEXT, offsetof(serve_options, features), "LIST", "experimental PromQL, named as in Prometheus" },
+    { "log.level", OPTION_TEXT, offsetof(serve_options, log_level), "LEVEL", "error, warn, info or debug (default info)" },
+    { "log.json", OPTION_SWITCH, offsetof(serve_options, log_json), NULL, "log in JSON instead of logfmt" },
+};
+const verb verb_serve = {
+    "serve", "Watch, store, alert, diagnose and heal; serve the page and the API.", "galen serve [flags]",
+    "Signals: SIGTERM stops, SIGHUP reads the configuration again. Supervised engines go on running while galen is away\n"
+    "and are adopted at its next start.\n",
+    options, COUNT_OF(options), run,
+};

@@ -1,0 +1,138 @@
+#include "main/settings.h"
+
+static const config_field face_fields[] = {
+    { "listen", CONFIG_CSTR, offsetof(face_settings, listen), .preset = "127.0.0.1:9600", .help = "Address of the page and the API." },
+    { "insecure", CONFIG_BOOL, offsetof(face_settings, insecure), .help = "Allow an address beyond loopback without TLS." },
+    { "external_url", CONFIG_CSTR, offsetof(face_settings, external_url), .help = "How people reach the page: used in notifications." },
+};
+
+typedef struct wal_settings { int64_t fsync_ms; } wal_settings;
+static const config_field wal_fields[] = {
+    { "fsync", CONFIG_DURATION, offsetof(wal_settings, fsync_ms), .preset = "1s", .min = 10, .max = 60000, .help = "What a power cut can take at most." },
+};
+typedef struct store_section { store_settings s; const yaml_node *wal; } store_section;
+static const config_field store_fields[] = {
+    { "retention", CONFIG_DURATION, offsetof(store_section, s.retention_ms), .preset = "15d", .min = 3600000, .max = INT64_MAX, .help = "How long samples are kept." },
+    { "max_series", CONFIG_INT, offsetof(store_section, s.max_series), .preset = "2000000", .min = 1000, .max = 1000000000, .help = "New series beyond this many are refused." },
+    { "wal", CONFIG_NODE, offsetof(store_section, wal), .help = "The write-ahead log: {fsync: 1s}." },
+};
+
+static const config_field query_fields[] = {
+    { "lookback", CONFIG_DURATION, offsetof(query_settings, lookback_ms), .preset = "5m", .min = 1000, .max = 86400000, .help = "How old a sample may be to count as now." },
+    { "timeout", CONFIG_DURATION, offsetof(query_settings, timeout_ms), .preset = "2m", .min = 10, .max = 3600000, .help = "A query is stopped after this." },
+    { "max_samples", CONFIG_INT, offsetof(query_settings, max_samples), .preset = "50000000", .min = 1000, .max = INT64_MAX, .help = "Samples one query may read." },
+    { "max_series", CONFIG_INT, offsetof(query_settings, max_series), .preset = "500000", .min = 100, .max = INT64_MAX, .help = "Series one query may read." },
+    { "threads", CONFIG_INT, offsetof(query_settings, threads), .preset = "2", .min = 1, .max = 64, .help = "Queries that run at the same time." },
+};
+
+static err_kind own_sections(settings *s, err *e)
+{
+    const config *c = s->config;
+    store_section section = { 0 };
+    wal_settings wal = { 0 };
+    err_kind k = config_bind(c->doc, c->face, face_fields, COUNT_OF(face_fields), &s->face, &s->arena, e);
+    if (k || (k = config_bind(c->doc, c->store, store_fields, COUNT_OF(store_fields), &section, &s->arena, e)) ||
+        (k = config_bind(c->doc, section.wal, wal_fields, COUNT_OF(wal_fields), &wal, &s->arena, e)) ||
+        (k = config_bind(c->doc, c->query, query_fields, COUNT_OF(query_fields), &s->query, &s->arena, e)))
+        return k;
+    s->store = section.s;
+    s->store.wal_fsync_ms = wal.fsync_ms;
+    return OK;
+}
+
+/* Sections of rooms that are designed but not built: saying so beats ignoring what somebody wrote. */
+static err_kind refuse_unbuilt(const config *c, err *e)
+{
+    const struct { const char *name; const yaml_node *node; } unbuilt[] = {
+        { "gateway", c->gateway }, { "secure", c->secure }, { "trace", c->trace }, { "cost", c->cost }, { "twin", c->twin }, { "audit", c->audit },
+    };
+    for (size_t i = 0; i < COUNT_OF(unbuilt); i++)
+        if (unbuilt[i].node) {
+            yaml_error(c->doc, unbuilt[i].node, e, "section \"%s\" has nothing to configure in this version", unbuilt[i].name);
+            return err_hint(e, "Remove the section; docs/features.md says what works already.");
+        }
+    return OK;
+}
+
+/* alertmanager.yml is the `alert:` section of galen.yml: wrap it as one. */
+static err_kind alertmanager_config(const char *path, alert_config **ret, err *e)
+{
+    AUTO(config_freep) config *c = NULL;
+    err_kind k = config_load(NULL, &c, e);
+    if (k)
+        return k;
+    yaml_doc_free(TAKE(c->doc));
+    str_copy(c->path, sizeof c->path, str_from(path));
+    if ((k = yaml_load(path, &c->doc, e)))
+        return k;
+    c->alert = c->doc->root;
+    return alert_config_parse(c, ret, e);
+}
+
+static err_kind prometheus_config(const char *path, settings *s, bool alert_too, err *e)
+{
+    AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
+    char dir[FILENAME_MAX_CONFIG];
+    err_kind k = yaml_load(path, &doc, e);
+    if (k)
+        return k;
+    str_copy(dir, sizeof dir, str_from(path));
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    const char *folder = slash ? (dir[0] ? dir : "/") : ".";
+    if ((k = watch_config_from_prometheus(doc, folder, &s->watch, e)))
+        return k;
+    return alert_too ? alert_config_from_prometheus(doc, folder, &s->alert, e) : OK;
+}
+
+static err_kind rooms(const settings_files *f, settings *s, err *e)
+{
+    err_kind k = OK;
+    if (f->prometheus)
+        k = prometheus_config(f->prometheus, s, !f->alertmanager, e);
+    else
+        k = watch_config_parse(s->config, &s->watch, e);
+    if (k)
+        return k;
+    watch_config_host_only_if(s->watch, f->watch_by_itself && !f->prometheus && !f->alertmanager);
+    if (f->alertmanager)
+        k = alertmanager_config(f->alertmanager, &s->alert, e);
+    else if (!s->alert)
+        k = alert_config_parse(s->config, &s->alert, e);
+    if (k || (k = diagnose_config_parse(s->config, &s->diagnose, e)))
+        return k;
+    return heal_config_parse(s->config, &s->heal, e);
+}
+
+err_kind settings_load(const settings_files *files, settings **ret, err *e)
+{
+    AUTO(settings_freep) settings *s = mem_zalloc(sizeof *s);
+    if (!s)
+        return err_nomem(e);
+    s->arena = arena_init(1u << 20);
+    err_kind k = config_load(files->config, &s->config, e);
+    if (k || (k = refuse_unbuilt(s->config, e)) || (k = own_sections(s, e)) || (k = rooms(files, s, e)))
+        return k;
+    *ret = TAKE(s);
+    return OK;
+}
+
+void settings_free(settings *s)
+{
+    if (!s)
+        return;
+    watch_config_free(s->watch);
+    alert_config_free(s->alert);
+    diagnose_config_free(s->diagnose);
+    heal_config_free(s->heal);
+    config_free(s->config);
+    arena_done(&s->arena);
+    mem_free(s);
+}
+
+void settings_freep(settings **s)
+{
+    settings_free(*s);
+    *s = NULL;
+}

@@ -1,0 +1,34 @@
+/* main/settings.h - everything `galen serve` and `galen check` read from configuration files, as one generation.
+ *
+ * A generation is built whole before anything is changed: a broken file leaves the running one in place. */
+#pragma once
+#include "alert/alert.h"
+#include "heal/heal.h"
+#include "watch/watch.h"
+
+typedef struct settings_files {
+    const char *config;              /* galen.yml, or NULL */
+    const char *prometheus, *alertmanager; /* --prometheus.config, --alertmanager.config, or NULL */
+    bool watch_by_itself;            /* --watch=on */
+} settings_files;
+
+typedef struct face_settings { const char *listen, *external_url; bool insecure; } face_settings;
+typedef struct store_settings { int64_t retention_ms, wal_fsync_ms, max_series; } store_settings;
+typedef struct query_settings { int64_t lookback_ms, timeout_ms, max_samples, max_series, threads; } query_settings;
+
+typedef struct settings {
+    config *config;
+    arena arena;
+    face_settings face;
+    store_settings store;
+    query_settings query;
+    watch_config *watch;
+    alert_config *alert;
+    diagnose_config *diagnose;
+    heal_config *heal;
+} settings;
+
+/* Read and check all of it. Errors name file, line and column. *ret is yours. */
+err_kind settings_load(const settings_files *files, settings **ret, err *e);
+void settings_free(settings *s);     /* what rooms took (TAKE) is no longer in it */
+void settings_freep(settings **s);
