@@ -1,0 +1,640 @@
+/* net/http_client.c - outbound HTTP: libcurl's multi interface, driven by the loop.
+ *
+ * libcurl tells which sockets it waits on (on_socket) and when it wants to be woken (on_timer); the loop tells it
+ * what happened (curl_multi_socket_action). Two rules of libcurl shape this file: while it calls us back, no
+ * transfer may be added or removed, and a finished transfer is reported only by curl_multi_info_read. So whatever
+ * callers start or cancel meanwhile is noted, and client_settle() does it when libcurl has returned.
+ *
+ *   QUEUED --added--> RUNNING --message--> done() --> freed
+ *      |                 |
+ *      +---- cancel -----+---> CANCELED --> freed, without done() */
+#include "net/net.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define CLIENT_DEFAULT_TIMEOUT_MS 10000
+#define CLIENT_DEFAULT_CONNECT_MS 3000
+#define CLIENT_DEFAULT_MAX_BODY (16u << 20)
+#define CLIENT_MAX_HEADER_BYTES (256u << 10) /* of one answer; some servers never stop sending fields */
+#define CLIENT_MAX_REDIRECTS 5
+#define CLIENT_MAX_IDLE_CONNECTIONS 256L
+
+typedef enum fetch_state { FETCH_QUEUED, FETCH_RUNNING, FETCH_CANCELED, FETCH_REPORTING } fetch_state;
+
+struct http_fetch {
+    http_client *client;
+    http_fetch *prev, *next;
+    CURL *easy;
+    struct curl_slist *fields;
+    fetch_state state;
+    bool added;                /* libcurl's multi has it */
+    size_t max_body, body_bytes, header_bytes;
+    int64_t timeout_ms, connect_timeout_ms;
+    buf body;
+    err cut;                   /* why we ourselves ended it */
+    err_kind (*on_data)(void *ctx, str piece);
+    void (*done)(void *ctx, const http_response *res);
+    void *ctx;
+    char host[128];            /* "127.0.0.1:8000", for sentences */
+    char reason[CURL_ERROR_SIZE];
+};
+
+typedef struct client_socket {
+    uv_poll_t poll;
+    http_client *client;
+    struct client_socket *prev, *next;
+    curl_socket_t fd;
+} client_socket;
+
+struct http_client {
+    uv_loop_t *loop;
+    CURLM *multi;
+    uv_timer_t timer;
+    client_socket *sockets;
+    http_fetch *fetches;
+    unsigned open_handles;     /* the timer and each socket's poll */
+    unsigned inside;           /* libcurl or client_settle is on the stack */
+    bool unsettled;            /* something was queued, canceled or closed meanwhile */
+    bool closing;
+};
+
+/* ---- a fetch's end ---- */
+
+static void fetch_unlink(http_fetch *f)
+{
+    if (f->prev)
+        f->prev->next = f->next;
+    else
+        f->client->fetches = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+}
+
+/* Not while libcurl calls us. */
+static void fetch_free(http_fetch *f)
+{
+    if (f->added)
+        curl_multi_remove_handle(f->client->multi, f->easy);
+    fetch_unlink(f);
+    curl_easy_cleanup(f->easy);
+    curl_slist_free_all(f->fields);
+    buf_done(&f->body);
+    mem_free(f);
+}
+
+/* ---- sentences ---- */
+
+static err_kind explain_timeout(const http_fetch *f, err *e)
+{
+    double connect_s = 0, first_byte_s = 0;
+
+    curl_easy_getinfo(f->easy, CURLINFO_CONNECT_TIME, &connect_s);
+    curl_easy_getinfo(f->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte_s);
+    if (connect_s <= 0)
+        err_set(e, ERR_TIMEOUT, "no connection to %s within %" PRId64 " ms", f->host, MIN(f->connect_timeout_ms, f->timeout_ms));
+    else if (first_byte_s <= 0)
+        err_set(e, ERR_TIMEOUT, "%s accepted the connection but did not answer within %" PRId64 " ms", f->host, f->timeout_ms);
+    else
+        err_set(e, ERR_TIMEOUT, "the answer of %s did not end within %" PRId64 " ms", f->host, f->timeout_ms);
+    return err_hint(e, "Check that it is not overloaded or stuck, or allow it more time.");
+}
+
+static err_kind explain_no_connection(const http_fetch *f, err *e)
+{
+    char why[128];
+    long code = 0;
+
+    curl_easy_getinfo(f->easy, CURLINFO_OS_ERRNO, &code);
+    if (code)
+        uv_strerror_r(-(int)code, why, sizeof why);
+    else
+        str_copy(why, sizeof why, STR("could not connect"));
+    err_set(e, ERR_UNAVAILABLE, "%s", why);
+    if (e)
+        e->sys_errno = (int)code;
+    return err_hint(e, "Check that it runs and listens on %s.", f->host);
+}
+
+static err_kind explain(const http_fetch *f, CURLcode code, err *e)
+{
+    static const struct { CURLcode code; err_kind kind; const char *why, *hint; } rows[] = {
+        { CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "the host name could not be resolved", "Check the name's spelling and this machine's DNS." },
+        { CURLE_GOT_NOTHING, ERR_IO, "the connection was closed without an answer", "" },
+        { CURLE_RECV_ERROR, ERR_IO, "the connection broke while reading the answer", "" },
+        { CURLE_SEND_ERROR, ERR_IO, "the connection broke while sending the request", "" },
+        { CURLE_PARTIAL_FILE, ERR_IO, "the answer ended before it was complete", "" },
+        { CURLE_TOO_MANY_REDIRECTS, ERR_LIMIT, "too many redirects", "Use the address it finally leads to." },
+        { CURLE_URL_MALFORMAT, ERR_INVALID, "not a valid URL", "Write it as http://HOST:PORT/PATH." },
+        { CURLE_OUT_OF_MEMORY, ERR_NOMEM, "out of memory", "" },
+        { CURLE_BAD_CONTENT_ENCODING, ERR_PARSE, "the answer's compression is damaged", "" },
+        { CURLE_WEIRD_SERVER_REPLY, ERR_PARSE, "the answer is not HTTP", "Check that this port speaks HTTP, and without TLS if the URL says http." },
+        { CURLE_UNSUPPORTED_PROTOCOL, ERR_PARSE, "the answer is not HTTP/1", "Check that the URL begins with http:// or https:// and that the port speaks HTTP." },
+        { CURLE_PEER_FAILED_VERIFICATION, ERR_DENIED, "its certificate cannot be trusted", "Name the authority's file, or check the certificate's names and dates." },
+        { CURLE_SSL_CONNECT_ERROR, ERR_IO, "the TLS handshake failed", "Check that the port speaks TLS." },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (rows[i].code == code) {
+            err_set(e, rows[i].kind, "%s", rows[i].why);
+            return err_hint(e, "%s", rows[i].hint);
+        }
+    return err_set(e, ERR_IO, "%s", f->reason[0] ? f->reason : curl_easy_strerror(code));
+}
+
+static err_kind fetch_error(const http_fetch *f, CURLcode code, err *e)
+{
+    if (f->cut.kind) {
+        *e = f->cut;
+        return e->kind;
+    }
+    switch (code) {
+    case CURLE_OK:
+        return OK;
+    case CURLE_OPERATION_TIMEDOUT:
+        return explain_timeout(f, e);
+    case CURLE_COULDNT_CONNECT:
+        return explain_no_connection(f, e);
+    default:
+        return explain(f, code, e);
+    }
+}
+
+/* ---- a fetch's message ---- */
+
+static void fetch_report(http_fetch *f, CURLcode code)
+{
+    http_response res = { 0 };
+    const char *type = NULL, *url = NULL;
+    long status = 0;
+
+    curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(f->easy, CURLINFO_CONTENT_TYPE, &type);
+    curl_easy_getinfo(f->easy, CURLINFO_EFFECTIVE_URL, &url);
+    curl_easy_getinfo(f->easy, CURLINFO_CONNECT_TIME, &res.connect_s);
+    curl_easy_getinfo(f->easy, CURLINFO_STARTTRANSFER_TIME, &res.first_byte_s);
+    curl_easy_getinfo(f->easy, CURLINFO_TOTAL_TIME, &res.total_s);
+    res.kind = fetch_error(f, code, &res.error);
+    res.status = (int)status;
+    res.content_type = str_from(type);
+    res.effective_url = str_from(url);
+    res.body = buf_str(&f->body);
+    f->state = FETCH_REPORTING;
+    f->done(f->ctx, &res);
+    fetch_free(f);
+}
+
+static void client_reap(http_client *c)
+{
+    CURLMsg *message;
+    int left;
+
+    while (!c->closing && (message = curl_multi_info_read(c->multi, &left))) {
+        http_fetch *f = NULL;
+        CURLcode code = message->data.result;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &f);
+        if (f->state == FETCH_CANCELED)
+            fetch_free(f);
+        else
+            fetch_report(f, code);
+    }
+}
+
+/* ---- settling what was asked for while libcurl was on the stack ---- */
+
+static void fetch_add(http_fetch *f)
+{
+    f->state = FETCH_RUNNING;
+    CURLMcode code = curl_multi_add_handle(f->client->multi, f->easy);
+    f->added = code == CURLM_OK;
+    if (!f->added)
+        fetch_report(f, CURLE_OUT_OF_MEMORY);
+}
+
+static void client_drop(http_client *c);
+
+static void client_settle(http_client *c)
+{
+    if (c->inside)
+        return;
+    c->inside++;
+    do {
+        c->unsettled = false;
+        client_reap(c);
+        for (http_fetch *f = c->fetches, *next; f && !c->closing; f = next) {
+            next = f->next;
+            if (f->state == FETCH_CANCELED)
+                fetch_free(f);
+            else if (f->state == FETCH_QUEUED)
+                fetch_add(f);
+        }
+    } while (c->unsettled && !c->closing);
+    c->inside--;
+    if (c->closing)
+        client_drop(c);
+}
+
+static void client_act(http_client *c, curl_socket_t fd, int events)
+{
+    int running;
+
+    if (c->closing)
+        return;
+    c->inside++;
+    curl_multi_socket_action(c->multi, fd, events, &running);
+    c->inside--;
+    client_settle(c);
+}
+
+/* ---- the loop's side ---- */
+
+static void socket_ready(uv_poll_t *poll, int status, int events)
+{
+    client_socket *s = poll->data;
+    int what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+
+    client_act(s->client, s->fd, status < 0 ? CURL_CSELECT_ERR : what);
+}
+
+static void timer_ready(uv_timer_t *timer)
+{
+    client_act(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void handle_closed(http_client *c)
+{
+    if (--c->open_handles == 0)
+        mem_free(c);
+}
+
+static void socket_closed(uv_handle_t *handle)
+{
+    client_socket *s = handle->data;
+    http_client *c = s->client;
+
+    mem_free(s);
+    handle_closed(c);
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void socket_close(client_socket *s)
+{
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        s->client->sockets = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    uv_poll_stop(&s->poll);
+    uv_close((uv_handle_t *)&s->poll, socket_closed);
+}
+
+static client_socket *socket_open(http_client *c, curl_socket_t fd)
+{
+    client_socket *s = mem_zalloc(sizeof *s);
+
+    if (!s)
+        return NULL;
+    if (uv_poll_init_socket(c->loop, &s->poll, fd)) {
+        mem_free(s);
+        return NULL;
+    }
+    s->poll.data = s;
+    s->client = c;
+    s->fd = fd;
+    s->next = c->sockets;
+    if (s->next)
+        s->next->prev = s;
+    c->sockets = s;
+    c->open_handles++;
+    return s;
+}
+
+/* libcurl: "tell me when this socket can …". -1 makes it fail the transfers that need it. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *client, void *socket)
+{
+    http_client *c = client;
+    client_socket *s = socket;
+
+    UNUSED(easy);
+    if (what == CURL_POLL_REMOVE) {
+        if (s)
+            socket_close(s);
+        return 0;
+    }
+    if (!s && !(s = socket_open(c, fd)))
+        return -1;
+    curl_multi_assign(c->multi, fd, s);
+    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    return uv_poll_start(&s->poll, events, socket_ready) ? -1 : 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *client)
+{
+    http_client *c = client;
+
+    UNUSED(multi);
+    if (timeout_ms < 0)
+        uv_timer_stop(&c->timer);
+    else
+        uv_timer_start(&c->timer, timer_ready, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+/* ---- bytes coming in ---- */
+
+static size_t on_header(char *bytes, size_t size, size_t n, void *fetch)
+{
+    http_fetch *f = fetch;
+
+    UNUSED(bytes);
+    f->header_bytes += size * n;
+    if (f->header_bytes <= CLIENT_MAX_HEADER_BYTES)
+        return size * n;
+    err_set(&f->cut, ERR_LIMIT, "the answer's header fields are longer than %u KiB", CLIENT_MAX_HEADER_BYTES >> 10);
+    return 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t n, void *fetch)
+{
+    http_fetch *f = fetch;
+    str piece = str_of(bytes, size * n);
+
+    if (f->state == FETCH_CANCELED || f->client->closing)
+        return piece.len + 1; /* any other number than the piece's length ends the transfer */
+    f->body_bytes += piece.len;
+    if (f->body_bytes > f->max_body)
+        err_set(&f->cut, ERR_LIMIT, "the answer is longer than the %zu bytes allowed; it was cut off", f->max_body);
+    else if (f->on_data && f->on_data(f->ctx, piece))
+        err_set(&f->cut, ERR_CANCELED, "the answer was not wanted to its end");
+    else if (!f->on_data && buf_append(&f->body, piece))
+        err_nomem(&f->cut);
+    return f->cut.kind ? piece.len + 1 : piece.len;
+}
+
+/* ---- setting up ---- */
+
+static bool has_line_break(str s)
+{
+    return str_find_char(s, '\r') >= 0 || str_find_char(s, '\n') >= 0 || str_find_char(s, '\0') >= 0;
+}
+
+static err_kind add_field(http_fetch *f, str name, str value, err *e)
+{
+    AUTO(buf_done) buf line = BUF_INIT(64u << 10);
+
+    if (str_empty(name) || has_line_break(name) || has_line_break(value) || str_find_char(name, ':') >= 0)
+        return err_set(e, ERR_INVALID, "cannot send header field \"%" STR_FMT "\": it holds a line break or no name", (int)MIN(name.len, 60u), name.ptr);
+    /* libcurl's spelling of an empty value is "Name;" */
+    buf_printf(&line, str_empty(value) ? "%" STR_FMT ";" : "%" STR_FMT ": ", STR_ARG(name));
+    buf_append(&line, value);
+    struct curl_slist *longer = buf_failed(&line) ? NULL : curl_slist_append(f->fields, buf_cstr(&line));
+    if (!longer)
+        return err_nomem(e);
+    f->fields = longer;
+    return OK;
+}
+
+/* Take a field away that libcurl would add by itself. */
+static err_kind drop_field(http_fetch *f, const char *name_colon, err *e)
+{
+    struct curl_slist *longer = curl_slist_append(f->fields, name_colon);
+
+    if (!longer)
+        return err_nomem(e);
+    f->fields = longer;
+    return OK;
+}
+
+static err_kind set_fields(http_fetch *f, const http_fetch_options *o, err *e)
+{
+    bool typed = false;
+
+    for (size_t i = 0; i < o->header_count; i++) {
+        typed = typed || str_eq_nocase(o->headers[i].name, STR("Content-Type"));
+        err_kind kind = add_field(f, o->headers[i].name, o->headers[i].value, e);
+        if (kind)
+            return kind;
+    }
+    /* No "Expect: 100-continue": many servers ignore it, and libcurl would wait a second for them. */
+    if (drop_field(f, "Expect:", e) || (!typed && drop_field(f, "Content-Type:", e)))
+        return ERR_NOMEM;
+    return curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->fields) ? err_nomem(e) : OK;
+}
+
+static err_kind set_method(http_fetch *f, const http_fetch_options *o, err *e)
+{
+    const char *method = o->method ? o->method : o->body.ptr ? "POST" : "GET";
+    CURLcode code = CURLE_OK;
+
+    if (has_line_break(str_from(method)) || !method[0])
+        return err_set(e, ERR_INVALID, "cannot send a request without a method");
+    if (strcmp(method, "HEAD") == 0)
+        code = curl_easy_setopt(f->easy, CURLOPT_NOBODY, 1L);
+    else if (o->body.ptr || strcmp(method, "POST") == 0) {
+        code = curl_easy_setopt(f->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body.len);
+        code = code ? code : curl_easy_setopt(f->easy, CURLOPT_COPYPOSTFIELDS, o->body.ptr ? o->body.ptr : "");
+    }
+    if (!code && strcmp(method, "HEAD") != 0)
+        code = curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, method);
+    return code ? err_nomem(e) : OK;
+}
+
+static bool host_is_loopback(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+}
+
+/* Look at the URL before libcurl does: an error now is better than one later, and a proxy from the environment
+ * must never stand between galen and its own machine. */
+static err_kind set_url(http_fetch *f, const char *url, err *e)
+{
+    CURLU *parts = curl_url();
+    char *scheme = NULL, *host = NULL, *port = NULL;
+    bool fine = parts && url && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+                curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+                (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+    if (fine) {
+        snprintf(f->host, sizeof f->host, "%s:%s", host, port);
+        curl_easy_setopt(f->easy, CURLOPT_URL, url);
+        if (host_is_loopback(host))
+            curl_easy_setopt(f->easy, CURLOPT_PROXY, "");
+    } else {
+        err_set(e, ERR_INVALID, "cannot fetch \"%s\": not an http or https URL", url ? url : "");
+        err_hint(e, "Write it as http://HOST:PORT/PATH.");
+    }
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parts);
+    return fine ? OK : ERR_INVALID;
+}
+
+static void set_limits(http_fetch *f)
+{
+    CURL *easy = f->easy;
+
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, f);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, f->reason);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)f->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)f->connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "galen/" GALEN_VERSION);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, f);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, f);
+}
+
+static void set_trust(http_fetch *f, const http_fetch_options *o)
+{
+    CURL *easy = f->easy;
+
+    if (o->follow_redirects) {
+        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+        curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)CLIENT_MAX_REDIRECTS);
+    }
+    if (o->bearer_token) { /* libcurl keeps it from other hosts when it follows a redirect */
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, o->bearer_token);
+    } else if (o->basic_user) {
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+        curl_easy_setopt(easy, CURLOPT_USERNAME, o->basic_user);
+        curl_easy_setopt(easy, CURLOPT_PASSWORD, o->basic_password ? o->basic_password : "");
+    }
+    if (o->tls_insecure) {
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    if (o->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, o->ca_file);
+}
+
+static err_kind fetch_prepare(http_fetch *f, const http_fetch_options *o, err *e)
+{
+    f->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : CLIENT_DEFAULT_TIMEOUT_MS;
+    f->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CLIENT_DEFAULT_CONNECT_MS;
+    f->max_body = o->max_body ? o->max_body : CLIENT_DEFAULT_MAX_BODY;
+    f->body = (buf)BUF_INIT(f->max_body);
+    f->on_data = o->on_data;
+    f->done = o->done;
+    f->ctx = o->ctx;
+    f->easy = curl_easy_init();
+    if (!f->easy)
+        return err_nomem(e);
+    err_kind kind = set_url(f, o->url, e);
+    if (!kind)
+        kind = set_fields(f, o, e);
+    if (!kind)
+        kind = set_method(f, o, e);
+    set_limits(f);
+    set_trust(f, o);
+    return kind;
+}
+
+/* ---- the door ---- */
+
+static void curl_start(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+err_kind http_client_open(uv_loop_t *loop, http_client **ret, err *e)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    http_client *c = mem_zalloc(sizeof *c);
+
+    pthread_once(&once, curl_start);
+    if (!c)
+        return err_nomem(e);
+    c->multi = curl_multi_init();
+    if (!c->multi) {
+        mem_free(c);
+        return err_nomem(e);
+    }
+    c->loop = loop;
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, CLIENT_MAX_IDLE_CONNECTIONS);
+    uv_timer_init(loop, &c->timer);
+    c->timer.data = c;
+    c->open_handles = 1;
+    *ret = c;
+    return OK;
+}
+
+/* The polls go before libcurl closes their sockets: epoll must not hold a number that means another file. */
+static void client_drop(http_client *c)
+{
+    if (!c->multi)
+        return;
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, NULL);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, NULL);
+    while (c->sockets)
+        socket_close(c->sockets);
+    while (c->fetches)
+        fetch_free(c->fetches);
+    curl_multi_cleanup(TAKE(c->multi));
+    uv_close((uv_handle_t *)&c->timer, timer_closed);
+}
+
+void http_client_close(http_client *c)
+{
+    if (!c || c->closing)
+        return;
+    c->closing = true;
+    if (!c->inside)
+        client_drop(c);
+}
+
+err_kind http_fetch_start(http_client *c, const http_fetch_options *o, http_fetch **ret, err *e)
+{
+    http_fetch *f = c->closing ? NULL : mem_zalloc(sizeof *f);
+
+    if (!f)
+        return c->closing ? err_set(e, ERR_CANCELED, "could not fetch: the client is closing") : err_nomem(e);
+    f->client = c;
+    f->next = c->fetches;
+    if (f->next)
+        f->next->prev = f;
+    c->fetches = f;
+    err_kind kind = fetch_prepare(f, o, e);
+    if (!kind && !c->inside) {
+        f->state = FETCH_RUNNING;
+        f->added = curl_multi_add_handle(c->multi, f->easy) == CURLM_OK;
+        kind = f->added ? OK : err_nomem(e);
+    }
+    if (kind) {
+        fetch_free(f);
+        return kind;
+    }
+    c->unsettled = true;
+    if (ret)
+        *ret = f;
+    return OK;
+}
+
+void http_fetch_cancel(http_fetch *f)
+{
+    if (!f || f->state == FETCH_REPORTING)
+        return;
+    f->state = FETCH_CANCELED;
+    if (f->client->inside)
+        f->client->unsettled = true;
+    else
+        fetch_free(f);
+}
