@@ -38,6 +38,9 @@ typedef struct incident {
  * must never act on it (saturated), or only when the incident itself says so (inconclusive). */
 const char *diagnose_cause_at(size_t i, bool *ret_act);
 
+/* `job="…",instance="…"` with PromQL's escapes: what fills in $replica in a symptom's or a policy's expression. */
+void diagnose_replica_matchers(str job, str instance, buf *out);
+
 /* INCIDENT_CAUSE_CHANGED is also told when only the confidence rose; then `episode` is the same as before. */
 typedef enum incident_change { INCIDENT_OPENED, INCIDENT_CAUSE_CHANGED, INCIDENT_CLOSED } incident_change;
 typedef struct diagnose diagnose;

@@ -11,7 +11,8 @@ const cause_row cause_rows[CAUSE_COUNT] = {
         BIT(PROCESS_STOPPED) | BIT(PROCESS_ALIVE) | BIT(PROCESS_IDLE) | BIT(NO_HTTP_ANSWER) | BIT(SCRAPE_FAILING),
         BIT(CONNECTION_REFUSED) | BIT(HEALTH_OK) | BIT(PROCESS_BUSY), judge_engine_frozen },
     [CAUSE_DECODE_STALLED] = { "decode_stalled", "decoding has stalled while the server still answers", "解码停滞，但服务仍在应答", true,
-        BIT(HEALTH_OK) | BIT(SCRAPE_OK) | BIT(WORK_RUNNING) | BIT(PROGRESS_STOPPED) | BIT(FIRST_TOKEN_MISSING),
+        BIT(HEALTH_OK) | BIT(SCRAPE_OK) | BIT(WORK_RUNNING) | BIT(PROGRESS_STOPPED) | BIT(PROGRESS_STALLED) |
+            BIT(FIRST_TOKEN_MISSING),
         BIT(PROBE_OK) | BIT(PROGRESS_MOVING), judge_decode_stalled },
     [CAUSE_SATURATED] = { "saturated", "the engine is saturated; it works and must not be restarted", "引擎已饱和；它在工作，不得重启", false,
         BIT(WORK_RUNNING) | BIT(QUEUE_WAITING) | BIT(PROGRESS_MOVING) | BIT(FIRST_TOKEN_MISSING) | BIT(PROBE_SLOW) | BIT(NO_HTTP_ANSWER),
@@ -47,7 +48,7 @@ const char *diagnose_cause_at(size_t i, bool *ret_act)
  * gauges at the last value when idle. */
 static bool any_fault(const symptom_set *s)
 {
-    if (symptom_is(s, SYMPTOM_WORK_RUNNING) && symptom_is(s, SYMPTOM_PROGRESS_STOPPED))
+    if (symptom_is(s, SYMPTOM_PROGRESS_STALLED) || (symptom_is(s, SYMPTOM_WORK_RUNNING) && symptom_is(s, SYMPTOM_PROGRESS_STOPPED)))
         return true;
     for (symptom_id id = 0; id < SYMPTOM_COUNT; id++)
         if (symptom_rows[id].fault && symptom_is(s, id))

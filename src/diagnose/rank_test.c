@@ -30,6 +30,7 @@ static const struct { const char *what; uint32_t yes; unsigned context; verdict_
     { "only one door silent is not frozen", B(PROCESS_ALIVE) | B(PROCESS_IDLE) | B(NO_HTTP_ANSWER) | B(SCRAPE_OK), 0, VERDICT_FAULT, CAUSE_INCONCLUSIVE, CONFIDENCE_INCONCLUSIVE, true },
 
     { "work without progress and without first token has stalled", B(PROCESS_ALIVE) | B(SCRAPE_OK) | B(HEALTH_OK) | B(WORK_RUNNING) | B(PROGRESS_STOPPED) | B(FIRST_TOKEN_MISSING), 0, VERDICT_FAULT, CAUSE_DECODE_STALLED, CONFIDENCE_CONFIRMED, true },
+    { "watch saw it stall and the probe agrees", B(SCRAPE_OK) | B(HEALTH_OK) | B(PROGRESS_STALLED) | B(FIRST_TOKEN_MISSING), 0, VERDICT_FAULT, CAUSE_DECODE_STALLED, CONFIDENCE_CONFIRMED, true },
     { "a stall with a queue is a stall still", B(SCRAPE_OK) | B(HEALTH_OK) | B(WORK_RUNNING) | B(QUEUE_WAITING) | B(PROGRESS_STOPPED) | B(FIRST_TOKEN_MISSING), 0, VERDICT_FAULT, CAUSE_DECODE_STALLED, CONFIDENCE_CONFIRMED, true },
     { "a stall right after saturation is a stall still", B(SCRAPE_OK) | B(HEALTH_OK) | B(WORK_RUNNING) | B(QUEUE_WAITING) | B(PROGRESS_STOPPED) | B(FIRST_TOKEN_MISSING), WAS_SATURATED, VERDICT_FAULT, CAUSE_DECODE_STALLED, CONFIDENCE_CONFIRMED, true },
     { "no probe, no stall: a long prefill looks the same", B(SCRAPE_OK) | B(HEALTH_OK) | B(WORK_RUNNING) | B(PROGRESS_STOPPED), 0, VERDICT_FAULT, CAUSE_INCONCLUSIVE, CONFIDENCE_INCONCLUSIVE, true },
@@ -71,11 +72,11 @@ TEST(rank_names_the_cause)
 }
 
 /* The promise of the room, over all sets of symptoms a live replica may show: while work moves forward in a process
- * that is there and not stopped, nothing may be done, unless nobody answers the door any more. 2^19 sets. */
+ * that is there and not stopped, nothing may be done, unless nobody answers the door any more. 2^20 sets. */
 TEST(rank_never_acts_while_work_moves_forward)
 {
     uint32_t moving = B(WORK_RUNNING) | B(PROGRESS_MOVING) | B(SCRAPE_OK);
-    uint32_t impossible = B(PROCESS_GONE) | B(PROCESS_STOPPED) | B(PROGRESS_STOPPED) | B(SCRAPE_FAILING) | B(SCRAPE_REFUSED);
+    uint32_t impossible = B(PROCESS_GONE) | B(PROCESS_STOPPED) | B(PROGRESS_STOPPED) | B(PROGRESS_STALLED) | B(SCRAPE_FAILING) | B(SCRAPE_REFUSED);
     for (uint32_t bits = 0; bits < SYMPTOM_BIT(SYMPTOM_COUNT); bits++) {
         if (bits & impossible || (bits & moving) != moving)
             continue;

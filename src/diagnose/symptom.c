@@ -52,6 +52,9 @@ const symptom_row symptom_rows[SYMPTOM_COUNT] = {
     [SYMPTOM_PROGRESS_MOVING] = { "progress_moving", SOURCE_ENGINE, PROGRESS_AGE, SYMPTOM_LT, THRESHOLD_HALF_STALL, 0, false,
         "work moves forward (last step $v s ago)", "work does not move forward (last step $v s ago)",
         "任务在推进（$v 秒前有进展）", "任务没有推进（上次进展在 $v 秒前）" },
+    [SYMPTOM_PROGRESS_STALLED] = { "progress_stalled", SOURCE_ENGINE, "last_over_time(watch_progress_state{$replica,state=\"stalled\"}[$fresh])",
+        SYMPTOM_EQ, THRESHOLD_NUMBER, 1, false,
+        "requests are there and nothing has moved for longer than allowed", "requests, if there are any, move", "有请求但超过允许时间没有进展", "若有请求，则有进展" },
     [SYMPTOM_FIRST_TOKEN_MISSING] = { "first_token_missing", SOURCE_PROBE, COMPLETION, SYMPTOM_EQ, THRESHOLD_NUMBER, 0, true,
         "a test completion got no first token", "a test completion got its first token", "测试补全没有得到首个 token", "测试补全得到了首个 token" },
     [SYMPTOM_PROBE_OK] = { "probe_ok", SOURCE_PROBE, COMPLETION, SYMPTOM_EQ, THRESHOLD_NUMBER, 1, false,
@@ -75,7 +78,7 @@ static void append_escaped(buf *out, str s)
     }
 }
 
-void symptom_replica_matchers(str job, str instance, buf *out)
+void diagnose_replica_matchers(str job, str instance, buf *out)
 {
     buf_append(out, STR("job=\""));
     append_escaped(out, job);
@@ -103,7 +106,7 @@ void symptom_expr(symptom_id id, const replica_info *r, const symptom_limits *l,
             return;
         text = str_skip(text, (size_t)at + 1);
         if (str_starts(text, STR("replica"))) {
-            symptom_replica_matchers(str_from(r->job), str_from(r->instance), out);
+            diagnose_replica_matchers(str_from(r->job), str_from(r->instance), out);
             text = str_skip(text, strlen("replica"));
         } else if (str_starts(text, STR("fresh"))) {
             append_window(out, s->fresh_ms);
@@ -157,11 +160,11 @@ static void correct_by_watch(symptom_set *s, const replica_info *r)
         s->answer[SYMPTOM_SCRAPE_REFUSED] = SYMPTOM_NO;
 }
 
-/* What the engine said before its metrics page fell silent does not describe it now; and without work there is
- * nothing that could move. */
+/* What the engine said before its metrics page fell silent does not describe it now; and without work, or
+ * when watch (which discounts our own probes) saw it stall, nothing moves. */
 static void forget_old_engine_words(symptom_set *s)
 {
-    if (!symptom_is(s, SYMPTOM_WORK_RUNNING))
+    if (!symptom_is(s, SYMPTOM_WORK_RUNNING) || symptom_is(s, SYMPTOM_PROGRESS_STALLED))
         s->answer[SYMPTOM_PROGRESS_MOVING] = SYMPTOM_UNKNOWN;
     if (!symptom_is(s, SYMPTOM_SCRAPE_FAILING))
         return;

@@ -16,7 +16,7 @@ typedef enum symptom_id {
     SYMPTOM_PROCESS_GONE, SYMPTOM_PROCESS_ALIVE, SYMPTOM_PROCESS_STOPPED, SYMPTOM_PROCESS_IDLE, SYMPTOM_PROCESS_BUSY,
     SYMPTOM_SCRAPE_FAILING, SYMPTOM_SCRAPE_REFUSED, SYMPTOM_SCRAPE_OK,
     SYMPTOM_CONNECTION_REFUSED, SYMPTOM_NO_HTTP_ANSWER, SYMPTOM_HEALTH_OK, SYMPTOM_HEALTH_ERROR,
-    SYMPTOM_WORK_RUNNING, SYMPTOM_QUEUE_WAITING, SYMPTOM_PROGRESS_STOPPED, SYMPTOM_PROGRESS_MOVING,
+    SYMPTOM_WORK_RUNNING, SYMPTOM_QUEUE_WAITING, SYMPTOM_PROGRESS_STOPPED, SYMPTOM_PROGRESS_MOVING, SYMPTOM_PROGRESS_STALLED,
     SYMPTOM_FIRST_TOKEN_MISSING, SYMPTOM_PROBE_OK, SYMPTOM_PROBE_SLOW,
     SYMPTOM_COUNT
 } symptom_id;
@@ -71,5 +71,3 @@ void symptom_expr(symptom_id id, const replica_info *r, const symptom_limits *l,
 /* What the answer means, one sentence part without full stop. */
 void symptom_text(symptom_id id, const symptom_set *s, bool chinese, buf *out);
 
-/* `job="…",instance="…"` with PromQL's escapes. Also for heal, through diagnose_fill(). */
-void symptom_replica_matchers(str job, str instance, buf *out);

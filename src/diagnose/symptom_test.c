@@ -116,7 +116,7 @@ TEST(symptoms_an_idle_engine_does_not_move)
 TEST(symptoms_escape_labels)
 {
     AUTO(buf_done) buf b = BUF_INIT(1000);
-    symptom_replica_matchers(STR("a\"b\\c\nd"), STR("x"), &b);
+    diagnose_replica_matchers(STR("a\"b\\c\nd"), STR("x"), &b);
     CHECK_STR(buf_str(&b), "job=\"a\\\"b\\\\c\\nd\",instance=\"x\"");
 }
 
