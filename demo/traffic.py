@@ -4,10 +4,10 @@ Each user is a thread that asks, reads the streamed answer to its end and asks a
 complete answer: refused, reset, an error status, or still nothing after PATIENCE_S. Users do not give up: they try
 again a second later, as real ones do, and each try counts.
 """
+import http.client
 import json
 import threading
 import time
-import urllib.error
 import urllib.request
 
 PATIENCE_S = 60
@@ -18,19 +18,22 @@ QUESTIONS = ["Why is the server slow?", "What does the gateway do?", "When does 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def chat(url, model, question, max_tokens, patience_s=PATIENCE_S, long=False):
-    """One streamed chat completion, read to its end. Returns the number of pieces; raises OSError when lost."""
+def chat(url, model, question, max_tokens, long=False, hang_up=lambda: False):
+    """One streamed chat completion, read to its end. Returns the number of pieces; raises OSError when lost, or when
+    hang_up() says so after a piece."""
     body = {"model": model, "stream": True, "max_tokens": max_tokens, "ignore_eos": long,
             "messages": [{"role": "user", "content": question}]}
     request = urllib.request.Request(url + "/v1/chat/completions", json.dumps(body).encode(),
                                      {"Content-Type": "application/json"})
     pieces = 0
-    with OPENER.open(request, timeout=patience_s) as answer:
+    with OPENER.open(request, timeout=PATIENCE_S) as answer:
         for line in answer:
             if line.startswith(b"data: [DONE]"):
                 return pieces
             if line.startswith(b'data: {"error"'):
                 raise OSError(line.decode(errors="replace"))
+            if hang_up():
+                raise OSError("hung up")
             pieces += line.startswith(b"data: ")
     raise OSError("the stream ended early")
 
@@ -50,7 +53,8 @@ class Traffic:
             self._user(QUESTIONS[n % len(QUESTIONS)], max_tokens, self._stop, False)
 
     def burst(self, seconds, streams=20, max_tokens=500):
-        """Many long answers at once for `seconds`; returns at their end (what still waits then is hung up on)."""
+        """Many long answers at once. Returns (event that ends it, time when it should be set); whoever is still
+        served after that hangs up at the next token, so that the queue is gone at once."""
         stop = threading.Event()
         for n in range(streams):
             self._user(QUESTIONS[n % len(QUESTIONS)], max_tokens, stop, True)
@@ -64,14 +68,16 @@ class Traffic:
         return self._last_start_of_answered > t
 
     def _user(self, question, max_tokens, stop, long):
+        def over():
+            return stop.is_set() or self._stop.is_set()
+
         def live():
-            while not stop.is_set() and not self._stop.is_set():
+            while not over():
                 asked = time.time()
                 try:
-                    chat(self.url, self.model, question, max_tokens, long=long)
-                except (OSError, ValueError, urllib.error.HTTPError):
-                    # A refused or broken request; the end of the demo breaks some too, and those do not count.
-                    if not stop.is_set() and not self._stop.is_set():
+                    chat(self.url, self.model, question, max_tokens, long, over)
+                except (OSError, ValueError, http.client.HTTPException):
+                    if not over():              # what we ended ourselves is not lost
                         with self._lock:
                             self.lost += 1
                         stop.wait(RETRY_S)
