@@ -50,7 +50,7 @@ static size_t run_folder(const char *dir, bool *failed)
     }
     for (size_t i = 0; i < n; i++) {
         char path[FILE_PATH_MAX];
-        if (snprintf(path, sizeof path, "%s/" STR_FMT, dir, STR_ARG(names[i])) >= (int)sizeof path)
+        if (snprintf(path, sizeof path, "%s/%" STR_FMT, dir, STR_ARG(names[i])) >= (int)sizeof path)
             continue;
         size_t ran = run_file(path);
         *failed |= ran == 0;
