@@ -81,7 +81,7 @@ if step build-asan build_asan; then
     with tests/page.mjs page tests/page.sh "$galen"
     step promtool tests/promtool.sh "$galen"
     if [ -d ../shared/conformance ]; then
-        step conformance tests/conformance.sh "$galen" ../shared/conformance
+        step conformance python3 tests/conformance.py --galen "$galen" --runners ../shared/conformance
     else
         skip conformance "the runners (../shared/conformance) are not on this machine"
     fi
