@@ -1,0 +1,78 @@
+/* face/admin.c - how galen itself is, and the few words it obeys: /metrics, /-/healthy, /-/ready, /-/reload, /-/flush, /-/quit. */
+#include "face/room.h"
+
+#define METRICS_MAX_BYTES (16u << 20)
+#define TEXT_PLAIN "text/plain; charset=utf-8"
+
+static void metrics_get(http_request *req)
+{
+    AUTO(buf_done) buf out = BUF_INIT(METRICS_MAX_BYTES);
+    own_exposition(&out);
+    if (buf_failed(&out)) {
+        err e = { 0 };
+        err_set(&e, out.failed, "could not write the metrics page");
+        http_reply_err(req, &e);
+        return;
+    }
+    http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&out));
+}
+
+static void healthy_get(http_request *req)
+{
+    http_reply(req, 200, TEXT_PLAIN, STR("galen is healthy.\n"));
+}
+
+/* The routes exist only once the rooms are open, so whoever reaches this is served. */
+static void ready_get(http_request *req)
+{
+    http_reply(req, 200, TEXT_PLAIN, STR("galen is ready.\n"));
+}
+
+static void reload_post(http_request *req)
+{
+    face *f = req->route_ctx;
+    err e = { 0 };
+
+    if (!f->deps.reload)
+        err_set(&e, ERR_UNSUPPORTED, "this galen cannot reload its configuration");
+    else if (!f->deps.reload(f->deps.main_ctx, &e) && e.kind == OK)
+        err_set(&e, ERR_INTERNAL, "could not reload the configuration");
+    if (e.kind)
+        http_reply_err(req, &e);
+    else
+        http_reply(req, 200, TEXT_PLAIN, STR("The configuration was read again.\n"));
+}
+
+static void flush_post(http_request *req)
+{
+    face *f = req->route_ctx;
+    err e = { 0 };
+
+    if (f->deps.store && store_flush(f->deps.store, &e))
+        http_reply_err(req, &e);
+    else
+        http_reply(req, 200, TEXT_PLAIN, STR("The store was flushed.\n"));
+}
+
+static void quit_post(http_request *req)
+{
+    face *f = req->route_ctx;
+
+    http_reply(req, 200, TEXT_PLAIN, STR("galen stops. Supervised engines keep running.\n"));
+    if (f->deps.quit)
+        f->deps.quit(f->deps.main_ctx);
+}
+
+err_kind admin_routes(face *f, err *e)
+{
+    const unsigned change = HTTP_POST | HTTP_PUT;
+    const http_route routes[] = {
+        { HTTP_GET, "/metrics", metrics_get, f, 0, 0 },
+        { HTTP_GET, "/-/healthy", healthy_get, f, 0, 0 },
+        { HTTP_GET, "/-/ready", ready_get, f, 0, 0 },
+        { change, "/-/reload", reload_post, f, HTTP_ROUTE_LOCAL, 0 },
+        { change, "/-/flush", flush_post, f, HTTP_ROUTE_LOCAL, 0 },
+        { change, "/-/quit", quit_post, f, HTTP_ROUTE_LOCAL, 0 },
+    };
+    return http_server_routes(f->deps.server, routes, COUNT_OF(routes), e);
+}
