@@ -7,8 +7,8 @@
  * whatever way the network cut them, all fields are views into one block, and llhttp's state never depends on
  * a packet's border. RFC 9112. What is refused here although llhttp 8.1.0 in strict mode takes it (measured,
  * docs/decisions/0003): HTTP/0.9, LF without CR, line folding, empty lines before the request, no Host or two,
- * Transfer-Encoding in HTTP/1.0 or other than "chunked", long chunk extensions and trailers, other protocols'
- * methods. Trailers are read and dropped: nothing in them may change what was decided on the head. */
+ * Transfer-Encoding in HTTP/1.0 or other than "chunked", fields without a name, long chunk extensions and trailers,
+ * other protocols' methods. Trailers are read and dropped: nothing in them may change what was decided on the head. */
 #include "net/http_exchange.h"
 
 /* llhttp's enumerators have our names and other values: they enter under a prefix. */
@@ -34,17 +34,17 @@ struct http1_codec {
     http1_head_hook on_head;
     void *on_head_ctx;
     size_t max_head_bytes;
-    buf head;                /* the head read so far, CRLFs included */
-    size_t line_start;       /* where in it the present line begins */
+    buf head;          /* the head read so far, CRLFs included */
+    size_t line_start; /* where in it the present line begins */
     size_t line_count;
     bool in_body;
-    bool last;               /* the client announced that no request follows */
+    bool last; /* the client announced that no request follows */
     bool complete;
-    size_t dropped_bytes;    /* of this request: HTTP_MAX_DROPPED_BYTES */
+    size_t dropped_bytes; /* of this request: HTTP_MAX_DROPPED_BYTES */
     http_exchange *x;
-    http_header *fields;     /* x's, while they are filled */
-    bool in_value;           /* the newest field is complete */
-    int status;              /* not 0: refused, for good */
+    http_header *fields; /* x's, while they are filled */
+    bool in_value;       /* the newest field is complete */
+    int status;          /* not 0: refused, for good */
     err error;
 };
 
@@ -52,7 +52,10 @@ static int refuse(http1_codec *c, int status, const char *why)
 {
     if (!c->status) {
         c->status = status;
-        err_set(&c->error, status == 413 || status == 431 ? ERR_LIMIT : status == 503 ? ERR_NOMEM : ERR_PARSE,
+        err_set(&c->error,
+                status == 413 || status == 431 ? ERR_LIMIT
+                : status == 503                ? ERR_NOMEM
+                                               : ERR_PARSE,
                 "cannot read the request: %s", why);
     }
     return -1;
@@ -68,10 +71,7 @@ static int count_dropped(http1_codec *c, size_t n)
     return 0;
 }
 
-static http_header *newest_field(http1_codec *c)
-{
-    return &c->fields[c->x->req.header_count - 1];
-}
+static http_header *newest_field(http1_codec *c) { return &c->fields[c->x->req.header_count - 1]; }
 
 static int on_field(llhttp_t *parser, const char *at, size_t n)
 {
@@ -79,7 +79,7 @@ static int on_field(llhttp_t *parser, const char *at, size_t n)
     http_request *req = &c->x->req;
 
     if (c->in_body)
-        return count_dropped(c, n + 4);
+        return count_dropped(c, n);
     if (req->header_count == 0 || c->in_value) {
         if (req->header_count >= HTTP_MAX_HEADERS)
             return refuse(c, 431, "it has too many header fields");
@@ -97,6 +97,8 @@ static int on_value(llhttp_t *parser, const char *at, size_t n)
 
     if (c->in_body)
         return count_dropped(c, n);
+    if (c->x->req.header_count == 0 || c->in_value)
+        return refuse(c, 400, "a header field has no name"); /* the scanner refused it before: never index by trust */
     str *value = &newest_field(c)->value;
     if (!value->ptr)
         value->ptr = at;
@@ -108,7 +110,9 @@ static int on_value_complete(llhttp_t *parser)
 {
     http1_codec *c = parser->data;
 
-    if (!c->in_body)
+    if (c->in_body)
+        return count_dropped(c, 4); /* per field, not per piece of one: pieces depend on the network */
+    if (c->x->req.header_count)
         newest_field(c)->value = str_trim(newest_field(c)->value);
     c->in_value = true;
     return 0;
@@ -117,8 +121,10 @@ static int on_value_complete(llhttp_t *parser)
 static int on_chunk_extension(llhttp_t *parser, const char *at, size_t n)
 {
     UNUSED(at);
-    return count_dropped(parser->data, n + 1);
+    return count_dropped(parser->data, n);
 }
+
+static int on_chunk_extension_complete(llhttp_t *parser) { return count_dropped(parser->data, 1); }
 
 static size_t header_count(const http_request *req, const char *name)
 {
@@ -177,12 +183,9 @@ static int on_body(llhttp_t *parser, const char *at, size_t n)
     http1_codec *c = parser->data;
 
     switch (buf_append_bytes(&c->x->body, at, n)) {
-    case OK:
-        return 0;
-    case ERR_LIMIT:
-        return refuse(c, 413, "its body is larger than allowed here");
-    default:
-        return refuse(c, 503, "out of memory");
+    case OK: return 0;
+    case ERR_LIMIT: return refuse(c, 413, "its body is larger than allowed here");
+    default: return refuse(c, 503, "out of memory");
     }
 }
 
@@ -201,6 +204,8 @@ static const llhttp_settings_t callbacks = {
     .on_headers_complete = on_headers_complete,
     .on_chunk_extension_name = on_chunk_extension,
     .on_chunk_extension_value = on_chunk_extension,
+    .on_chunk_extension_name_complete = on_chunk_extension_complete,
+    .on_chunk_extension_value_complete = on_chunk_extension_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };
@@ -235,7 +240,8 @@ static int check_request_line(http1_codec *c, str line)
     if (!str_starts(version, STR("HTTP/")))
         return refuse(c, 400, "its first line names no HTTP version");
     if (!str_is(version, "HTTP/1.1") && !str_is(version, "HTTP/1.0"))
-        return refuse(c, version.len == 8 && version.ptr[6] == '.' ? 505 : 400, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+        return refuse(c, version.len == 8 && version.ptr[6] == '.' ? 505 : 400,
+                      "only HTTP/1.1 and HTTP/1.0 are spoken here");
     if (!http_method_parse(method))
         return refuse(c, 501, "its method is none of GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
     return 0;
@@ -254,6 +260,8 @@ static int check_head_byte(http1_codec *c, unsigned char prev, unsigned char b)
         return refuse(c, 400, "a line of its head ends without CR");
     if (prev == '\n' && (b == ' ' || b == '\t'))
         return refuse(c, 400, "a header line begins with white space");
+    if (prev == '\n' && b == ':')
+        return refuse(c, 400, "a header field has no name");
     if (b == 0x7f || (b < 0x20 && b != '\r' && b != '\n' && b != '\t') || (first_line && (b >= 0x80 || b == '\t')))
         return refuse(c, 400, "a control character in its head");
     return 0;
@@ -312,7 +320,8 @@ static str strip_authority(http1_codec *c, str head, str target)
     authority = slash < 0 ? rest : str_sub(rest, 0, (size_t)slash);
     while (str_split(&head, '\n', &line)) {
         str name;
-        if (str_split(&line, ':', &name) && str_eq_nocase(name, STR("Host")) && str_eq_nocase(str_trim(line), authority))
+        if (str_split(&line, ':', &name) && str_eq_nocase(name, STR("Host")) &&
+            str_eq_nocase(str_trim(line), authority))
             return slash < 0 ? STR("/") : str_skip(rest, (size_t)slash);
     }
     refuse(c, 400, "its target and its Host field name different hosts");
@@ -334,7 +343,8 @@ static err_kind read_target(http1_codec *c, str head, str target)
     x->req.query = mark < 0 ? STR("") : str_skip(target, (size_t)mark + 1);
     err e = { 0 };
     if (http_unescape(x->req.arena, x->raw_path, false, true, &x->req.path, &e)) {
-        refuse(c, e.kind == ERR_PARSE ? 400 : 503, e.kind == ERR_PARSE ? "its path holds a broken %-escape or %00" : "out of memory");
+        refuse(c, e.kind == ERR_PARSE ? 400 : 503,
+               e.kind == ERR_PARSE ? "its path holds a broken %-escape or %00" : "out of memory");
         return e.kind;
     }
     return OK;

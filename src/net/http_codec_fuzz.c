@@ -1,5 +1,6 @@
 /* Requests cut at every place the fuzzer likes: the first byte says how long the pieces are. Whatever the cut,
- * the same requests must come out, and the same refusal. */
+ * the same requests must come out, and both must end refused or neither. (The status may differ where two refusals
+ * compete: llhttp reports a long trailer piece by piece, but an evil byte in it at once.) */
 #include "base/fuzz.h"
 #include "base/hash.h"
 #include "net/net.h"
@@ -10,10 +11,7 @@ typedef struct outcome {
     int status;
 } outcome;
 
-static uint64_t mix(uint64_t digest, str s)
-{
-    return hash_str(s, digest * 31 + s.len);
-}
+static uint64_t mix(uint64_t digest, str s) { return hash_str(s, digest * 31 + s.len); }
 
 static void took(void *ctx, http_request *req)
 {
@@ -48,6 +46,6 @@ FUZZ(input)
         return;
     size_t piece = (unsigned char)input.ptr[0] % 64 + 1u;
     outcome whole = feed(str_skip(input, 1), input.len), cut = feed(str_skip(input, 1), piece);
-    if (whole.requests != cut.requests || whole.digest != cut.digest || whole.status != cut.status)
+    if (whole.requests != cut.requests || whole.digest != cut.digest || !whole.status != !cut.status)
         __builtin_trap();
 }

@@ -28,7 +28,10 @@ void http_exchange_freep(http_exchange **x)
     *x = NULL;
 }
 
-static const struct { const char *name; http_method method; } methods[] = {
+static const struct {
+    const char *name;
+    http_method method;
+} methods[] = {
     { "GET", HTTP_GET },       { "HEAD", HTTP_HEAD },       { "POST", HTTP_POST },   { "PUT", HTTP_PUT },
     { "DELETE", HTTP_DELETE }, { "OPTIONS", HTTP_OPTIONS }, { "PATCH", HTTP_PATCH },
 };
@@ -74,7 +77,7 @@ bool http_list_takes(str list, const char *token)
     str item;
 
     while (str_split(&list, ',', &item)) {
-        str params = item, name;
+        str params = item, name = STR_EMPTY;
         str_split(&params, ';', &name);
         name = str_trim(name);
         if (str_eq_nocase(name, str_from(token)))
@@ -129,7 +132,7 @@ static bool form_next(http_request *req, str form, const char *name, size_t *pos
 
     while (*pos < form.len && str_split(&rest, '&', &pair)) {
         *pos += pair.len + 1;
-        str value = pair, key, decoded;
+        str value = pair, key = STR_EMPTY, decoded;
         str_split(&value, '=', &key);
         if (str_find_char(pair, '=') < 0)
             value = STR("");
@@ -143,7 +146,7 @@ static bool form_next(http_request *req, str form, const char *name, size_t *pos
 
 static str form_of_body(const http_request *req)
 {
-    str type = http_header_get(req, "Content-Type"), name;
+    str type = http_header_get(req, "Content-Type"), name = STR_EMPTY;
 
     str_split(&type, ';', &name);
     return str_eq_nocase(str_trim(name), STR("application/x-www-form-urlencoded")) ? req->body : STR_EMPTY;
