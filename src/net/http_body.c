@@ -85,10 +85,7 @@ static err_kind decode_zlib(str in, int window_bits, const char *coding, buf *ou
     return kind;
 }
 
-static err_kind decode_gzip(str in, buf *out, err *e)
-{
-    return decode_zlib(in, 16 + 15, "gzip", out, e);
-}
+static err_kind decode_gzip(str in, buf *out, err *e) { return decode_zlib(in, 16 + 15, "gzip", out, e); }
 
 /* "deflate" means zlib's wrapping, but old clients send the bare stream: the first bytes tell (RFC 1950: CMF is
  * 8 in its low half, and CMF*256+FLG a multiple of 31). */
@@ -166,9 +163,8 @@ static const struct {
     const char *name;
     err_kind (*decode)(str in, buf *out, err *e);
 } codings[] = {
-    { "", decode_identity },   { "identity", decode_identity }, { "gzip", decode_gzip },
-    { "x-gzip", decode_gzip }, { "deflate", decode_deflate },   { "snappy", decode_snappy },
-    { "zstd", decode_zstd },
+    { "", decode_identity },       { "identity", decode_identity }, { "gzip", decode_gzip }, { "x-gzip", decode_gzip },
+    { "deflate", decode_deflate }, { "snappy", decode_snappy },     { "zstd", decode_zstd },
 };
 
 err_kind http_body_decoded(const http_request *req, buf *out, err *e)

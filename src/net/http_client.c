@@ -29,15 +29,15 @@ struct http_fetch {
     CURL *easy;
     struct curl_slist *fields;
     fetch_state state;
-    bool added;                /* libcurl's multi has it */
+    bool added; /* libcurl's multi has it */
     size_t max_body, body_bytes, header_bytes;
     int64_t timeout_ms, connect_timeout_ms;
     buf body;
-    err cut;                   /* why we ourselves ended it */
+    err cut; /* why we ourselves ended it */
     err_kind (*on_data)(void *ctx, str piece);
     void (*done)(void *ctx, const http_response *res);
     void *ctx;
-    char host[128];            /* "127.0.0.1:8000", for sentences */
+    char host[128]; /* "127.0.0.1:8000", for sentences */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -54,9 +54,9 @@ struct http_client {
     uv_timer_t timer;
     client_socket *sockets;
     http_fetch *fetches;
-    unsigned open_handles;     /* the timer and each socket's poll */
-    unsigned inside;           /* libcurl or client_settle is on the stack */
-    bool unsettled;            /* something was queued, canceled or closed meanwhile */
+    unsigned open_handles; /* the timer and each socket's poll */
+    unsigned inside;       /* libcurl or client_settle is on the stack */
+    bool unsettled;        /* something was queued, canceled or closed meanwhile */
     bool closing;
 };
 
@@ -93,9 +93,11 @@ static err_kind explain_timeout(const http_fetch *f, err *e)
     curl_easy_getinfo(f->easy, CURLINFO_CONNECT_TIME, &connect_s);
     curl_easy_getinfo(f->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte_s);
     if (connect_s <= 0)
-        err_set(e, ERR_TIMEOUT, "no connection to %s within %" PRId64 " ms", f->host, MIN(f->connect_timeout_ms, f->timeout_ms));
+        err_set(e, ERR_TIMEOUT, "no connection to %s within %" PRId64 " ms", f->host,
+                MIN(f->connect_timeout_ms, f->timeout_ms));
     else if (first_byte_s <= 0)
-        err_set(e, ERR_TIMEOUT, "%s accepted the connection but did not answer within %" PRId64 " ms", f->host, f->timeout_ms);
+        err_set(e, ERR_TIMEOUT, "%s accepted the connection but did not answer within %" PRId64 " ms", f->host,
+                f->timeout_ms);
     else
         err_set(e, ERR_TIMEOUT, "the answer of %s did not end within %" PRId64 " ms", f->host, f->timeout_ms);
     return err_hint(e, "Check that it is not overloaded or stuck, or allow it more time.");
@@ -117,21 +119,40 @@ static err_kind explain_no_connection(const http_fetch *f, err *e)
     return err_hint(e, "Check that it runs and listens on %s.", f->host);
 }
 
+/* libcurl says "out of memory" too when one header line outgrows its 100 KB (7.88): an answer that has begun and
+ * brought no body yet is that. */
+static err_kind explain_no_memory(const http_fetch *f, err *e)
+{
+    double first_byte_s = 0;
+
+    curl_easy_getinfo(f->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte_s);
+    if (first_byte_s > 0 && f->body_bytes == 0)
+        return err_set(e, ERR_LIMIT, "a header line of the answer is longer than 100 KB");
+    return err_nomem(e);
+}
+
 static err_kind explain(const http_fetch *f, CURLcode code, err *e)
 {
-    static const struct { CURLcode code; err_kind kind; const char *why, *hint; } rows[] = {
-        { CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "the host name could not be resolved", "Check the name's spelling and this machine's DNS." },
+    static const struct {
+        CURLcode code;
+        err_kind kind;
+        const char *why, *hint;
+    } rows[] = {
+        { CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "the host name could not be resolved",
+          "Check the name's spelling and this machine's DNS." },
         { CURLE_GOT_NOTHING, ERR_IO, "the connection was closed without an answer", "" },
         { CURLE_RECV_ERROR, ERR_IO, "the connection broke while reading the answer", "" },
         { CURLE_SEND_ERROR, ERR_IO, "the connection broke while sending the request", "" },
         { CURLE_PARTIAL_FILE, ERR_IO, "the answer ended before it was complete", "" },
         { CURLE_TOO_MANY_REDIRECTS, ERR_LIMIT, "too many redirects", "Use the address it finally leads to." },
         { CURLE_URL_MALFORMAT, ERR_INVALID, "not a valid URL", "Write it as http://HOST:PORT/PATH." },
-        { CURLE_OUT_OF_MEMORY, ERR_NOMEM, "out of memory", "" },
         { CURLE_BAD_CONTENT_ENCODING, ERR_PARSE, "the answer's compression is damaged", "" },
-        { CURLE_WEIRD_SERVER_REPLY, ERR_PARSE, "the answer is not HTTP", "Check that this port speaks HTTP, and without TLS if the URL says http." },
-        { CURLE_UNSUPPORTED_PROTOCOL, ERR_PARSE, "the answer is not HTTP/1", "Check that the URL begins with http:// or https:// and that the port speaks HTTP." },
-        { CURLE_PEER_FAILED_VERIFICATION, ERR_DENIED, "its certificate cannot be trusted", "Name the authority's file, or check the certificate's names and dates." },
+        { CURLE_WEIRD_SERVER_REPLY, ERR_PARSE, "the answer is not HTTP",
+          "Check that this port speaks HTTP, and without TLS if the URL says http." },
+        { CURLE_UNSUPPORTED_PROTOCOL, ERR_PARSE, "the answer is not HTTP/1",
+          "Check that the URL begins with http:// or https:// and that the port speaks HTTP." },
+        { CURLE_PEER_FAILED_VERIFICATION, ERR_DENIED, "its certificate cannot be trusted",
+          "Name the authority's file, or check the certificate's names and dates." },
         { CURLE_SSL_CONNECT_ERROR, ERR_IO, "the TLS handshake failed", "Check that the port speaks TLS." },
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
@@ -149,14 +170,11 @@ static err_kind fetch_error(const http_fetch *f, CURLcode code, err *e)
         return e->kind;
     }
     switch (code) {
-    case CURLE_OK:
-        return OK;
-    case CURLE_OPERATION_TIMEDOUT:
-        return explain_timeout(f, e);
-    case CURLE_COULDNT_CONNECT:
-        return explain_no_connection(f, e);
-    default:
-        return explain(f, code, e);
+    case CURLE_OK: return OK;
+    case CURLE_OPERATION_TIMEDOUT: return explain_timeout(f, e);
+    case CURLE_COULDNT_CONNECT: return explain_no_connection(f, e);
+    case CURLE_OUT_OF_MEMORY: return explain_no_memory(f, e);
+    default: return explain(f, code, e);
     }
 }
 
@@ -258,10 +276,7 @@ static void socket_ready(uv_poll_t *poll, int status, int events)
     client_act(s->client, s->fd, status < 0 ? CURL_CSELECT_ERR : what);
 }
 
-static void timer_ready(uv_timer_t *timer)
-{
-    client_act(timer->data, CURL_SOCKET_TIMEOUT, 0);
-}
+static void timer_ready(uv_timer_t *timer) { client_act(timer->data, CURL_SOCKET_TIMEOUT, 0); }
 
 static void handle_closed(http_client *c)
 {
@@ -278,10 +293,7 @@ static void socket_closed(uv_handle_t *handle)
     handle_closed(c);
 }
 
-static void timer_closed(uv_handle_t *handle)
-{
-    handle_closed(handle->data);
-}
+static void timer_closed(uv_handle_t *handle) { handle_closed(handle->data); }
 
 static void socket_close(client_socket *s)
 {
@@ -390,7 +402,8 @@ static err_kind add_field(http_fetch *f, str name, str value, err *e)
     AUTO(buf_done) buf line = BUF_INIT(64u << 10);
 
     if (str_empty(name) || has_line_break(name) || has_line_break(value) || str_find_char(name, ':') >= 0)
-        return err_set(e, ERR_INVALID, "cannot send header field \"%" STR_FMT "\": it holds a line break or no name", (int)MIN(name.len, 60u), name.ptr);
+        return err_set(e, ERR_INVALID, "cannot send header field \"%" STR_FMT "\": it holds a line break or no name",
+                       (int)MIN(name.len, 60u), name.ptr);
     /* libcurl's spelling of an empty value is "Name;" */
     buf_printf(&line, str_empty(value) ? "%" STR_FMT ";" : "%" STR_FMT ": ", STR_ARG(name));
     buf_append(&line, value);
@@ -546,10 +559,7 @@ static err_kind fetch_prepare(http_fetch *f, const http_fetch_options *o, err *e
 
 /* ---- the door ---- */
 
-static void curl_start(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
+static void curl_start(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
 err_kind http_client_open(uv_loop_t *loop, http_client **ret, err *e)
 {

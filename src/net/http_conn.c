@@ -3,7 +3,15 @@
 
 #include <stdio.h>
 
-typedef enum conn_phase { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_HANDLING, CONN_WRITING, CONN_LINGER, CONN_CLOSED } conn_phase;
+typedef enum conn_phase {
+    CONN_IDLE,
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_HANDLING,
+    CONN_WRITING,
+    CONN_LINGER,
+    CONN_CLOSED
+} conn_phase;
 
 struct http_conn {
     http_server *server;
@@ -12,17 +20,17 @@ struct http_conn {
     uv_timer_t timer;
     unsigned open_handles;
     conn_phase phase;
-    bool consuming;           /* conn_consume is on the stack */
+    bool consuming; /* conn_consume is on the stack */
     bool reading, read_eof;
-    bool keep;                /* after the reply being written */
-    bool heard;               /* anything at all, ever */
+    bool keep;  /* after the reply being written */
+    bool heard; /* anything at all, ever */
     http1_codec *codec;
-    buf pending;              /* read, but it waits for the reply before it */
-    http_exchange *x;         /* what a handler has */
-    buf out;                  /* the reply being written … */
+    buf pending;      /* read, but it waits for the reply before it */
+    http_exchange *x; /* what a handler has */
+    buf out;          /* the reply being written … */
     uv_write_t write;
     uv_shutdown_t shutdown;
-    size_t unsent_bytes;      /* … and how much was left when we last looked */
+    size_t unsent_bytes; /* … and how much was left when we last looked */
     char peer[64];
 };
 
@@ -34,12 +42,12 @@ static void conn_read_on(http_conn *c);
 static int64_t phase_timeout_ms(const http_conn *c, conn_phase phase)
 {
     switch (phase) {
-    case CONN_IDLE:    return c->server->idle_timeout_ms;
-    case CONN_HEAD:    return c->server->header_timeout_ms;
+    case CONN_IDLE: return c->server->idle_timeout_ms;
+    case CONN_HEAD: return c->server->header_timeout_ms;
     case CONN_BODY:
     case CONN_WRITING: return c->server->body_timeout_ms;
-    case CONN_LINGER:  return HTTP_LINGER_MS;
-    default:           return 0;
+    case CONN_LINGER: return HTTP_LINGER_MS;
+    default: return 0;
     }
 }
 
@@ -122,10 +130,7 @@ bool http_conn_close_if_idle(http_conn *c)
     return idle;
 }
 
-http_conn *http_conn_next(const http_conn *c)
-{
-    return c->next;
-}
+http_conn *http_conn_next(const http_conn *c) { return c->next; }
 
 /* ---- writing ---- */
 
@@ -230,7 +235,10 @@ static void conn_refuse(http_conn *c, int status, const err *e)
 
 static void allow_text(buf *out, unsigned methods)
 {
-    static const struct { unsigned bit; const char *name; } names[] = {
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } names[] = {
         { HTTP_GET, "GET" },       { HTTP_HEAD, "HEAD" },   { HTTP_POST, "POST" },       { HTTP_PUT, "PUT" },
         { HTTP_DELETE, "DELETE" }, { HTTP_PATCH, "PATCH" }, { HTTP_OPTIONS, "OPTIONS" },
     };
@@ -300,7 +308,9 @@ static int conn_head_done(void *ctx, http_exchange *x, err *e)
 /* Use up bytes until a request is with a handler or nothing is left; returns what is left. */
 static str conn_consume(http_conn *c, str bytes)
 {
-    static const conn_phase phases[] = { [HTTP1_BETWEEN] = CONN_IDLE, [HTTP1_IN_HEAD] = CONN_HEAD, [HTTP1_IN_BODY] = CONN_BODY };
+    static const conn_phase phases[] = {
+        [HTTP1_BETWEEN] = CONN_IDLE, [HTTP1_IN_HEAD] = CONN_HEAD, [HTTP1_IN_BODY] = CONN_BODY
+    };
 
     c->consuming = true;
     while (bytes.len && c->phase < CONN_HANDLING) {
@@ -435,9 +445,10 @@ static void turned_away_closed(uv_handle_t *handle)
 /* The server is full. One short answer and good-bye; the connection never gets a parser. */
 static void turn_away(http_server *s)
 {
-    static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 70\r\n"
-                           "Retry-After: 1\r\nConnection: close\r\n\r\n"
-                           "{\"error\":\"too many connections\",\"hint\":\"Close idle ones or try later.\"}";
+    static char answer[] =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 70\r\n"
+        "Retry-After: 1\r\nConnection: close\r\n\r\n"
+        "{\"error\":\"too many connections\",\"hint\":\"Close idle ones or try later.\"}";
     uv_tcp_t *tcp = mem_zalloc(sizeof *tcp);
     uv_buf_t bytes = uv_buf_init(answer, sizeof answer - 1);
 

@@ -10,25 +10,45 @@
 /* Measured on a 4.2 MB matrix reply: level 1 takes 55 ms for 1.70 MB, level 6 takes 240 ms for 1.56 MB. */
 #define GZIP_LEVEL 1
 
-static const struct { int status; const char *text; } statuses[] = {
-    { 100, "Continue" },             { 200, "OK" },
-    { 201, "Created" },              { 202, "Accepted" },
-    { 204, "No Content" },           { 206, "Partial Content" },
-    { 301, "Moved Permanently" },    { 302, "Found" },
-    { 303, "See Other" },            { 304, "Not Modified" },
-    { 307, "Temporary Redirect" },   { 308, "Permanent Redirect" },
-    { 400, "Bad Request" },          { 401, "Unauthorized" },
-    { 403, "Forbidden" },            { 404, "Not Found" },
-    { 405, "Method Not Allowed" },   { 406, "Not Acceptable" },
-    { 408, "Request Timeout" },      { 409, "Conflict" },
-    { 410, "Gone" },                 { 412, "Precondition Failed" },
-    { 413, "Content Too Large" },    { 415, "Unsupported Media Type" },
-    { 417, "Expectation Failed" },   { 422, "Unprocessable Content" },
-    { 425, "Too Early" },            { 429, "Too Many Requests" },
+static const struct {
+    int status;
+    const char *text;
+} statuses[] = {
+    { 100, "Continue" },
+    { 200, "OK" },
+    { 201, "Created" },
+    { 202, "Accepted" },
+    { 204, "No Content" },
+    { 206, "Partial Content" },
+    { 301, "Moved Permanently" },
+    { 302, "Found" },
+    { 303, "See Other" },
+    { 304, "Not Modified" },
+    { 307, "Temporary Redirect" },
+    { 308, "Permanent Redirect" },
+    { 400, "Bad Request" },
+    { 401, "Unauthorized" },
+    { 403, "Forbidden" },
+    { 404, "Not Found" },
+    { 405, "Method Not Allowed" },
+    { 406, "Not Acceptable" },
+    { 408, "Request Timeout" },
+    { 409, "Conflict" },
+    { 410, "Gone" },
+    { 412, "Precondition Failed" },
+    { 413, "Content Too Large" },
+    { 415, "Unsupported Media Type" },
+    { 417, "Expectation Failed" },
+    { 422, "Unprocessable Content" },
+    { 425, "Too Early" },
+    { 429, "Too Many Requests" },
     { 431, "Request Header Fields Too Large" },
-    { 500, "Internal Server Error" }, { 501, "Not Implemented" },
-    { 502, "Bad Gateway" },          { 503, "Service Unavailable" },
-    { 504, "Gateway Timeout" },      { 505, "HTTP Version Not Supported" },
+    { 500, "Internal Server Error" },
+    { 501, "Not Implemented" },
+    { 502, "Bad Gateway" },
+    { 503, "Service Unavailable" },
+    { 504, "Gateway Timeout" },
+    { 505, "HTTP Version Not Supported" },
 };
 
 const char *http_status_text(int status)
@@ -43,11 +63,25 @@ int http_status_of(err_kind kind)
 {
     static const int status[ERR_KIND_COUNT] = {
         [OK] = 200,
-        [ERR_NOMEM] = 503, [ERR_FULL] = 503, [ERR_CANCELED] = 503, [ERR_UNAVAILABLE] = 503,
-        [ERR_IO] = 500, [ERR_CORRUPT] = 500, [ERR_INTERNAL] = 500,
-        [ERR_NOT_FOUND] = 404, [ERR_EXISTS] = 409, [ERR_CONFLICT] = 409, [ERR_DENIED] = 403,
-        [ERR_INVALID] = 400, [ERR_PARSE] = 400, [ERR_OUT_OF_ORDER] = 400, [ERR_DUPLICATE] = 400,
-        [ERR_LIMIT] = 413, [ERR_EXEC] = 422, [ERR_UNSUPPORTED] = 501, [ERR_TIMEOUT] = 504,
+        [ERR_NOMEM] = 503,
+        [ERR_FULL] = 503,
+        [ERR_CANCELED] = 503,
+        [ERR_UNAVAILABLE] = 503,
+        [ERR_IO] = 500,
+        [ERR_CORRUPT] = 500,
+        [ERR_INTERNAL] = 500,
+        [ERR_NOT_FOUND] = 404,
+        [ERR_EXISTS] = 409,
+        [ERR_CONFLICT] = 409,
+        [ERR_DENIED] = 403,
+        [ERR_INVALID] = 400,
+        [ERR_PARSE] = 400,
+        [ERR_OUT_OF_ORDER] = 400,
+        [ERR_DUPLICATE] = 400,
+        [ERR_LIMIT] = 413,
+        [ERR_EXEC] = 422,
+        [ERR_UNSUPPORTED] = 501,
+        [ERR_TIMEOUT] = 504,
     };
     return (unsigned)kind < ERR_KIND_COUNT && status[kind] ? status[kind] : 500;
 }
@@ -56,7 +90,9 @@ int http_status_of(err_kind kind)
 static void put_date(buf *out)
 {
     static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    static const char months[][4] = {
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+    };
     time_t now = (time_t)(clock_now_ms() / MS_PER_S);
     struct tm t;
 

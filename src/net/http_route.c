@@ -33,8 +33,10 @@ static int pattern_weight(const char *pattern)
 
 static err_kind check_route(const http_router *r, const http_route *route, err *e)
 {
-    if (!route->pattern || route->pattern[0] != '/' || !route->handler || !route->methods || pattern_weight(route->pattern) < 0)
-        return err_set(e, ERR_INVALID, "cannot add route \"%s\": it needs methods, a handler and a pattern of at most %zu parameters",
+    if (!route->pattern || route->pattern[0] != '/' || !route->handler || !route->methods ||
+        pattern_weight(route->pattern) < 0)
+        return err_set(e, ERR_INVALID,
+                       "cannot add route \"%s\": it needs methods, a handler and a pattern of at most %zu parameters",
                        route->pattern ? route->pattern : "", PARAM_MAX);
     for (size_t i = 0; i < r->routes.len; i++)
         if (strcmp(r->routes.at[i].pattern, route->pattern) == 0 && (r->routes.at[i].methods & route->methods) &&
@@ -154,8 +156,9 @@ static err_kind deny_path(http_exchange *x)
     char path[128];
 
     str_copy(path, sizeof path, x->req.path);
-    deny(x, 404, ERR_NOT_FOUND, "", "The API's paths are listed in galen's documentation.");
-    return err_set(&x->refusal, ERR_NOT_FOUND, "nothing lives at path \"%s\"", path);
+    x->refuse_status = 404;
+    err_set(&x->refusal, ERR_NOT_FOUND, "nothing lives at path \"%s\"", path);
+    return err_hint(&x->refusal, "The API's paths are listed in galen's documentation.");
 }
 
 /* "name", "name:9600", "[::1]:9600" without its port and brackets; false if that is not what it is. */
@@ -204,10 +207,7 @@ static bool host_is_ours(const http_router *r, str host)
            (r->node_name[0] && str_eq_nocase(name, str_from(r->node_name)));
 }
 
-static bool changes_something(http_method m)
-{
-    return !(m & (HTTP_GET | HTTP_HEAD | HTTP_OPTIONS));
-}
+static bool changes_something(http_method m) { return !(m & (HTTP_GET | HTTP_HEAD | HTTP_OPTIONS)); }
 
 /* Browsers send Origin as scheme://host[:port]; "null" (a file, a sandboxed frame) is a stranger. */
 static bool origin_is_ours(str origin, str host)
@@ -286,7 +286,8 @@ static err_kind choose(const http_router *r, http_exchange *x)
         return ERR_UNSUPPORTED;
     }
     if (!route && x->allow)
-        return deny(x, 405, ERR_UNSUPPORTED, "cannot use this method here", "The Allow field names the methods that work.");
+        return deny(x, 405, ERR_UNSUPPORTED, "cannot use this method here",
+                    "The Allow field names the methods that work.");
     if (!route)
         return deny_path(x);
     if (guard_token(r, x, route->flags))

@@ -2,6 +2,7 @@
 #include "net/http_conn.h"
 
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -56,14 +57,16 @@ static err_kind resolve_listen(uv_loop_t *loop, const char *listen, listen_addre
     uv_getaddrinfo_t lookup;
     struct addrinfo wish = { .ai_socktype = SOCK_STREAM };
 
-    if (uv_ip4_addr(host, a->port, (struct sockaddr_in *)&a->at) && uv_ip6_addr(host, a->port, (struct sockaddr_in6 *)&a->at)) {
+    if (uv_ip4_addr(host, a->port, (struct sockaddr_in *)&a->at) &&
+        uv_ip6_addr(host, a->port, (struct sockaddr_in6 *)&a->at)) {
         if (uv_getaddrinfo(loop, &lookup, NULL, host, NULL, &wish) || !lookup.addrinfo) {
             err_set(e, ERR_INVALID, "could not listen on %s: no address is known for this name", listen);
             return err_hint(e, "Use an IP address of this machine.");
         }
         memcpy(&a->at, lookup.addrinfo->ai_addr, lookup.addrinfo->ai_addrlen);
         uv_freeaddrinfo(lookup.addrinfo);
-        ((struct sockaddr_in *)&a->at)->sin_port = htons(a->port); /* the port lies at the same place in both families */
+        ((struct sockaddr_in *)&a->at)->sin_port =
+            htons(a->port); /* the port lies at the same place in both families */
     }
     a->loopback = is_loopback(&a->at);
     return OK;
@@ -77,7 +80,9 @@ static err_kind listen_failed(const char *listen, int rc, uint16_t port, err *e)
     switch (rc) {
     case UV_EADDRINUSE:
         err_set(e, ERR_CONFLICT, "could not listen on %s: address already in use", listen);
-        err_hint(e, "Stop the program that has port %u (ss -ltnp 'sport = :%u' names it), or choose another with --listen.", port, port);
+        err_hint(
+            e, "Stop the program that has port %u (ss -ltnp 'sport = :%u' names it), or choose another with --listen.",
+            port, port);
         break;
     case UV_EACCES:
         err_set(e, ERR_DENIED, "could not listen on %s: permission denied", listen);
@@ -87,8 +92,7 @@ static err_kind listen_failed(const char *listen, int rc, uint16_t port, err *e)
         err_set(e, ERR_INVALID, "could not listen on %s: this machine does not have the address", listen);
         err_hint(e, "Use 127.0.0.1, or an address that `ip address` shows.");
         break;
-    default:
-        err_set(e, ERR_IO, "could not listen on %s: %s", listen, why);
+    default: err_set(e, ERR_IO, "could not listen on %s: %s", listen, why);
     }
     if (e)
         e->sys_errno = -rc;
@@ -128,10 +132,7 @@ void http_server_conn_gone(http_server *s)
         closed(ctx);
 }
 
-static int64_t or_preset(int64_t v, int64_t preset)
-{
-    return v > 0 ? v : preset;
-}
+static int64_t or_preset(int64_t v, int64_t preset) { return v > 0 ? v : preset; }
 
 err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e)
 {
@@ -139,6 +140,7 @@ err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_ser
 
     if (!s)
         return err_nomem(e);
+    signal(SIGPIPE, SIG_IGN); /* libuv writes with write(2): a client that left must not end galen */
     s->loop = loop;
     s->listen = mem_dup(o->listen, strlen(o->listen) + 1);
     s->router.token = mem_zalloc(o->token.len + 1);
@@ -186,8 +188,10 @@ err_kind http_server_listen(http_server *s, err *e)
     if (kind)
         return kind;
     if (!a.loopback && !s->insecure) {
-        err_set(e, ERR_DENIED, "cannot listen on %s: it is reachable from other machines and there is no TLS", s->listen);
-        return err_hint(e, "Listen on 127.0.0.1, put a TLS proxy in front, or set insecure: true if the network is trusted.");
+        err_set(e, ERR_DENIED, "cannot listen on %s: it is reachable from other machines and there is no TLS",
+                s->listen);
+        return err_hint(
+            e, "Listen on 127.0.0.1, put a TLS proxy in front, or set insecure: true if the network is trusted.");
     }
     int rc = uv_tcp_bind(&s->listener, (const struct sockaddr *)&a.at, 0);
     if (rc == 0)
@@ -201,10 +205,7 @@ err_kind http_server_listen(http_server *s, err *e)
     return OK;
 }
 
-int http_server_port(const http_server *s)
-{
-    return s->port;
-}
+int http_server_port(const http_server *s) { return s->port; }
 
 /* ---- going ---- */
 
@@ -219,10 +220,7 @@ static void close_connections(http_server *s, bool all)
     }
 }
 
-static void grace_over(uv_timer_t *timer)
-{
-    close_connections(timer->data, true);
-}
+static void grace_over(uv_timer_t *timer) { close_connections(timer->data, true); }
 
 void http_server_close(http_server *s, int64_t grace_ms, void (*closed)(void *ctx), void *ctx)
 {

@@ -11,12 +11,12 @@ typedef struct bench {
     uv_loop_t loop;
     http_server *server;
     net_timer *guard;
-    bool late;               /* the guard rang: the test hangs */
+    bool late; /* the guard rang: the test hangs */
     bool closed;
-    http_request *parked;    /* by handler_park */
-    unsigned gone;           /* on_close calls */
+    http_request *parked; /* by handler_park */
+    unsigned gone;        /* on_close calls */
     unsigned hits;
-    char seen[256];          /* by handler_echo */
+    char seen[256]; /* by handler_echo */
 } bench;
 
 static bench *here; /* on_close has no context of its own */
@@ -124,11 +124,11 @@ static void bench_close(bench *b)
     CHECK_EQ(uv_loop_close(&b->loop), 0);
 }
 
-#define RUN_UNTIL(b, cond)                                     \
-    do {                                                       \
-        while (!(cond) && !(b)->late)                          \
-            uv_run(&(b)->loop, UV_RUN_ONCE);                   \
-        CHECK_MSG(!(b)->late, "hangs while waiting for: %s", #cond); \
+#define RUN_UNTIL(b, cond)                                                                                             \
+    do {                                                                                                               \
+        while (!(cond) && !(b)->late)                                                                                  \
+            uv_run(&(b)->loop, UV_RUN_ONCE);                                                                           \
+        CHECK_MSG(!(b)->late, "hangs while waiting for: %s", #cond);                                                   \
     } while (0)
 
 typedef struct raw {
@@ -218,39 +218,70 @@ static raw *ask(bench *b, const char *text, const char *until)
 
 /* ---- replies ---- */
 
-static const struct { const char *what, *send, *want[3]; } talks[] = {
-    { "a request is answered", "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+static const struct {
+    const char *what, *send, *want[3];
+} talks[] = {
+    { "a request is answered",
+      "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
       { "HTTP/1.1 200 OK\r\n", "\r\nDate: ", "Content-Length: 5\r\n" } },
-    { "Connection: close is answered in kind", "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "Connection: close\r\n", "\r\n\r\nhello" } },
-    { "HTTP/1.0 without Host is served and closed", "GET /hello HTTP/1.0\r\n\r\n", { "200 OK", "Connection: close", "hello" } },
-    { "an absolute target that agrees with Host is served", "GET http://localhost/hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "200 OK" } },
+    { "Connection: close is answered in kind",
+      "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "Connection: close\r\n", "\r\n\r\nhello" } },
+    { "HTTP/1.0 without Host is served and closed",
+      "GET /hello HTTP/1.0\r\n\r\n",
+      { "200 OK", "Connection: close", "hello" } },
+    { "an absolute target that agrees with Host is served",
+      "GET http://localhost/hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "200 OK" } },
     { "an upgrade that we do not know is ignored",
-      "GET /hello HTTP/1.1\r\n" H "Connection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n", { "200 OK", "hello" } },
-    { "an unknown path is 404 in JSON", "GET /nope HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      "GET /hello HTTP/1.1\r\n" H "Connection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n",
+      { "200 OK", "hello" } },
+    { "an unknown path is 404 in JSON",
+      "GET /nope HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
       { "404 Not Found", "{\"error\":\"nothing lives at path \\\"/nope\\\"\"", "\"hint\":" } },
-    { "a wrong method is 405 and names the right ones", "DELETE /echo HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+    { "a wrong method is 405 and names the right ones",
+      "DELETE /echo HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
       { "405 Method Not Allowed", "Allow: POST, PUT, OPTIONS\r\n" } },
-    { "OPTIONS names the methods", "OPTIONS /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "204 No Content", "Allow: GET, HEAD, OPTIONS\r\n" } },
-    { "a prefix route takes what is below", "GET /assets/a/b.js HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "200 OK" } },
-    { "a prefix route does not take its own name without the slash", "GET /assets HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "404" } },
-    { "dots in a path are refused", "GET /assets/../hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "400", ".. in it" } },
-    { "encoded dots too", "GET /assets/%2e%2E/hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "400", ".. in it" } },
-    { "a handler's error carries its hint", "GET /fail HTTP/1.1\r\n" H "Connection: close\r\n\r\n", { "404", "could not find", "Look elsewhere." } },
+    { "OPTIONS names the methods",
+      "OPTIONS /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "204 No Content", "Allow: GET, HEAD, OPTIONS\r\n" } },
+    { "a prefix route takes what is below",
+      "GET /assets/a/b.js HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "200 OK" } },
+    { "a prefix route does not take its own name without the slash",
+      "GET /assets HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "404" } },
+    { "dots in a path are refused",
+      "GET /assets/../hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "400", ".. in it" } },
+    { "encoded dots too",
+      "GET /assets/%2e%2E/hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "400", ".. in it" } },
+    { "a handler's error carries its hint",
+      "GET /fail HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+      { "404", "could not find", "Look elsewhere." } },
     { "parameters come from the query and then from the body",
       "POST /form?match[]=a%20b&x=1&match%5B%5D=c HTTP/1.1\r\n" H
       "Connection: close\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8\r\nContent-Length: 20\r\n\r\nmatch[]=d%2B+e&q=%zz",
       { "<a b><c><d+ e>q=%zz" } },
     { "a chunked body is put together and its trailer dropped",
-      "POST /echo HTTP/1.1\r\n" H "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n",
+      "POST /echo HTTP/1.1\r\n" H
+      "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n",
       { "200 OK", "\r\n\r\nabcde" } },
-    { "a body beyond the route's limit is 413 before it is sent", "POST /echo HTTP/1.1\r\n" H "Content-Length: 200001\r\n\r\n", { "413", "larger than allowed", "Connection: close" } },
+    { "a body beyond the route's limit is 413 before it is sent",
+      "POST /echo HTTP/1.1\r\n" H "Content-Length: 200001\r\n\r\n",
+      { "413", "larger than allowed", "Connection: close" } },
     { "a head that is too long is 431", NULL, { "431" } },
-    { "garbage is 400", "\x16\x03\x01\x02\x01\x01\r\n", { "HTTP/1.1 400 Bad Request", "control character", "Connection: close" } },
+    { "garbage is 400",
+      "\x16\x03\x01\x02\x01\x01\r\n",
+      { "HTTP/1.1 400 Bad Request", "control character", "Connection: close" } },
     { "HTTP/2 without a word before is 505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", { "505" } },
     { "100-continue is answered before the body comes",
-      "POST /echo HTTP/1.1\r\n" H "Connection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok", { "HTTP/1.1 100 Continue\r\n\r\n", "200 OK", "\r\n\r\nok" } },
+      "POST /echo HTTP/1.1\r\n" H "Connection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
+      { "HTTP/1.1 100 Continue\r\n\r\n", "200 OK", "\r\n\r\nok" } },
     { "100-continue is not said to what will be refused",
-      "POST /nope HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", { "HTTP/1.1 404", "Connection: close" } },
+      "POST /nope HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+      { "HTTP/1.1 404", "Connection: close" } },
     { "another expectation is 417", "GET /hello HTTP/1.1\r\n" H "Expect: cake\r\n\r\n", { "417" } },
 };
 
@@ -264,13 +295,17 @@ TEST(http_server_talks)
         memcpy(long_head, "GET /", 5);
         raw *r = ask(&b, talks[i].send ? talks[i].send : long_head, NULL);
         for (size_t k = 0; k < 3 && talks[i].want[k]; k++)
-            CHECK_MSG(raw_has(r, talks[i].want[k]), "%s: no \"%s\" in %" STR_FMT, talks[i].what, talks[i].want[k], STR_ARG(buf_str(&r->in)));
+            CHECK_MSG(raw_has(r, talks[i].want[k]), "%s: no \"%s\" in %" STR_FMT, talks[i].what, talks[i].want[k],
+                      STR_ARG(buf_str(&r->in)));
         raw_close(r);
     }
     bench_close(&b);
 }
 
-static const struct { const char *what, *send; int status; } guards[] = {
+static const struct {
+    const char *what, *send;
+    int status;
+} guards[] = {
     { "localhost is our name", "GET /hello HTTP/1.1\r\nHost: LocalHost:9600\r\n", 200 },
     { "any IP address is ours", "GET /hello HTTP/1.1\r\nHost: 192.168.7.9:1\r\n", 200 },
     { "IPv6 too", "GET /hello HTTP/1.1\r\nHost: [::1]:9600\r\n", 200 },
@@ -278,13 +313,18 @@ static const struct { const char *what, *send; int status; } guards[] = {
     { "a stranger's name that looks like an address", "GET /hello HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n", 403 },
     { "an empty Host", "GET /hello HTTP/1.1\r\nHost: \r\n", 403 },
     { "a Host with a bad port", "GET /hello HTTP/1.1\r\nHost: localhost:99999\r\n", 403 },
-    { "a change from our own page", "POST /write HTTP/1.1\r\nHost: localhost:9600\r\nOrigin: http://localhost:9600\r\n", 200 },
-    { "a change from another page", "POST /write HTTP/1.1\r\nHost: localhost:9600\r\nOrigin: http://evil.example\r\n", 403 },
+    { "a change from our own page", "POST /write HTTP/1.1\r\nHost: localhost:9600\r\nOrigin: http://localhost:9600\r\n",
+      200 },
+    { "a change from another page", "POST /write HTTP/1.1\r\nHost: localhost:9600\r\nOrigin: http://evil.example\r\n",
+      403 },
     { "a change from a sandboxed page", "POST /write HTTP/1.1\r\nHost: localhost:9600\r\nOrigin: null\r\n", 403 },
-    { "reading from another page is the browser's business", "GET /hello HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n", 200 },
+    { "reading from another page is the browser's business",
+      "GET /hello HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n", 200 },
     { "a change without the token", "POST /change HTTP/1.1\r\nHost: localhost\r\n", 401 },
-    { "a change with a wrong token", "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secreT\r\n", 401 },
-    { "a change with a token that is too long", "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secretx\r\n", 401 },
+    { "a change with a wrong token", "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secreT\r\n",
+      401 },
+    { "a change with a token that is too long",
+      "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secretx\r\n", 401 },
     { "a change with the token", "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: bearer secret\r\n", 200 },
     { "a local write door needs no token on loopback", "POST /write HTTP/1.1\r\nHost: localhost\r\n", 200 },
 };
@@ -315,13 +355,15 @@ TEST(http_server_guards)
     bench_close(&b);
 
     bench_open(&b, (http_server_options){ .listen = "0.0.0.0:0", .insecure = true, .token = STR("secret") });
-    check_guard(&b, "a local write door needs the token beyond loopback", "POST /write HTTP/1.1\r\nHost: localhost\r\n", 401);
+    check_guard(&b, "a local write door needs the token beyond loopback", "POST /write HTTP/1.1\r\nHost: localhost\r\n",
+                401);
     check_guard(&b, "and takes it", "POST /write HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n", 200);
     bench_close(&b);
 
     bench_open(&b, (http_server_options){ 0 });
     check_guard(&b, "without any token nothing can be changed", "POST /change HTTP/1.1\r\nHost: localhost\r\n", 403);
-    check_guard(&b, "not with an empty one either", "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \r\n", 403);
+    check_guard(&b, "not with an empty one either",
+                "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \r\n", 403);
     bench_close(&b);
 }
 
@@ -332,10 +374,10 @@ TEST(http_server_keeps_alive_and_answers_in_order)
     raw *r = ask(&b, "GET /hello HTTP/1.1\r\n" H "\r\n", "hello");
     raw_send(r, "GET /nope HTTP/1.1\r\n" H "\r\n");
     RUN_UNTIL(&b, raw_has(r, "404"));
-    raw_send(r, "GET /hello HTTP/1.1\r\n" H "\r\nPOST /park HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabcGET /fail HTTP/1.1\r\n" H
-                "\r\nGET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n");
-    RUN_UNTIL(&b, b.parked);
-    CHECK_EQ(raw_count(r, "\r\n\r\nhello"), 2);
+    raw_send(r, "GET /hello HTTP/1.1\r\n" H "\r\nPOST /park HTTP/1.1\r\n" H
+                "Content-Length: 3\r\n\r\nabcGET /fail HTTP/1.1\r\n" H "\r\nGET /hello HTTP/1.1\r\n" H
+                "Connection: close\r\n\r\n");
+    RUN_UNTIL(&b, b.parked && raw_count(r, "\r\n\r\nhello") == 2);
     CHECK_EQ(raw_count(r, "Look elsewhere"), 0); /* waits for the parked one */
     CHECK_STR(b.parked->body, "abc");
     http_reply(b.parked, 200, NULL, STR("parked"));
@@ -422,7 +464,10 @@ TEST(http_server_gives_up_on_slow_clients)
     bench_close(&b);
 }
 
-typedef struct drip { raw *to; unsigned sent; } drip;
+typedef struct drip {
+    raw *to;
+    unsigned sent;
+} drip;
 
 static void drip_one(void *ctx)
 {
@@ -477,7 +522,8 @@ TEST(http_server_keeps_a_refused_connection_if_the_body_is_small)
 {
     bench b;
     bench_open(&b, (http_server_options){ 0 });
-    raw *r = ask(&b, "POST /nope HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nbodyGET /hello HTTP/1.1\r\n" H "\r\n", "\r\n\r\nhello");
+    raw *r = ask(&b, "POST /nope HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nbodyGET /hello HTTP/1.1\r\n" H "\r\n",
+                 "\r\n\r\nhello");
     CHECK(raw_has(r, "404"));
     raw_close(r);
     bench_close(&b);
@@ -594,7 +640,8 @@ TEST(http_server_says_why_it_cannot_listen)
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = bad[i] }, &e), ERR_INVALID);
     CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "localhost:0" }, &e), OK);
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "203.0.113.7:9600", .insecure = true }, &e), ERR_INVALID);
+    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "203.0.113.7:9600", .insecure = true }, &e),
+             ERR_INVALID);
     bench_close(&b);
     CHECK_EQ(uv_loop_close(&loop), 0);
 }
@@ -606,83 +653,56 @@ TEST(http_server_routes_refuses_what_is_there)
     bench_open(&b, (http_server_options){ 0 });
     CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_GET, "/hello", handler_hello, &b }, 1, &e), ERR_EXISTS);
     CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_POST, "/hello", handler_hello, &b }, 1, &e), OK);
-    CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_GET, "/:a/:b/:c/:d/:e", handler_hello, &b }, 1, &e), ERR_INVALID);
+    CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_GET, "/:a/:b/:c/:d/:e", handler_hello, &b }, 1, &e),
+             ERR_INVALID);
     bench_close(&b);
 }
 
-/* ---- timers and posts ---- */
+/* ---- no memory ---- */
 
-typedef struct ticking { net_timer *t; int n; } ticking;
-
-static void tick_thrice(void *ctx)
-{
-    ticking *k = ctx;
-    if (++k->n == 3)
-        net_timer_stop(k->t);
-}
-
-TEST(net_timer_repeats_until_stopped_inside_itself)
+TEST(http_server_new_survives_any_failed_allocation)
 {
     uv_loop_t loop;
-    ticking k = { 0 };
     uv_loop_init(&loop);
-    k.t = net_timer_start(&loop, 1, 1, tick_thrice, &k);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    CHECK_EQ(k.n, 3);
-    net_timer_stop(NULL);
+    for (unsigned nth = 0;; nth++) {
+        http_server *s = NULL;
+        const http_route route = { HTTP_GET, "/hello", handler_hello, NULL };
+        fault_alloc(nth);
+        err_kind kind =
+            http_server_new(&loop, &(http_server_options){ .listen = "127.0.0.1:0", .token = STR("t") }, &s, NULL);
+        if (!kind)
+            kind = http_server_routes(s, &route, 1, NULL);
+        bool fired = fault_fired();
+        CHECK_EQ(kind, fired ? ERR_NOMEM : OK);
+        http_server_close(s, 0, NULL, NULL);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        if (!fired)
+            break;
+    }
     CHECK_EQ(uv_loop_close(&loop), 0);
 }
 
-typedef struct posting { net_poster *p; unsigned next; bool order_broken; } posting;
-static posting posts;
-
-static void take_post(void *ctx)
+/* Whichever allocation fails: the client gets its answer, an honest error or a closed connection, and the next one
+ * is served as if nothing had been. */
+TEST(http_server_survives_any_failed_allocation)
 {
-    unsigned i = (unsigned)(uintptr_t)ctx;
-    posts.order_broken |= i != posts.next++;
-    if (posts.next == 10000)
-        net_poster_close(posts.p);
-}
-
-static void post_all(void *arg)
-{
-    UNUSED(arg);
-    for (unsigned i = 0; i < 10000; i++)
-        while (net_post(posts.p, take_post, (void *)(uintptr_t)i))
-            ;
-}
-
-TEST(net_post_runs_calls_of_another_thread_in_order)
-{
-    uv_loop_t loop;
-    uv_thread_t thread;
-    err e = { 0 };
-    posts = (posting){ 0 };
-    uv_loop_init(&loop);
-    CHECK_OK(net_poster_open(&loop, &posts.p, &e), e);
-    uv_thread_create(&thread, post_all, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_thread_join(&thread);
-    CHECK_EQ(posts.next, 10000);
-    CHECK(!posts.order_broken);
-    CHECK_EQ(uv_loop_close(&loop), 0);
-}
-
-static void count_post(void *ctx) { ++*(unsigned *)ctx; }
-
-TEST(net_post_is_bounded_and_close_runs_what_waits)
-{
-    uv_loop_t loop;
-    net_poster *p;
-    unsigned n = 0;
-    err e = { 0 };
-    uv_loop_init(&loop);
-    CHECK_OK(net_poster_open(&loop, &p, &e), e);
-    for (unsigned i = 0; i < NET_POST_MAX; i++)
-        CHECK_EQ(net_post(p, count_post, &n), OK);
-    CHECK_EQ(net_post(p, count_post, &n), ERR_FULL);
-    net_poster_close(p);
-    CHECK_EQ(n, NET_POST_MAX);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    CHECK_EQ(uv_loop_close(&loop), 0);
+    bool fired = true;
+    for (unsigned nth = 0; fired; nth++) {
+        bench b;
+        bench_open(&b, (http_server_options){ 0 });
+        raw *r = raw_open(&b);
+        buf_reserve(&r->in, 4096); /* the test's own memory is not what is tested */
+        fault_alloc(nth);
+        raw_send(r, "POST /form HTTP/1.1\r\n" H
+                    "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\nq=a"
+                    "GET /label/x/values HTTP/1.1\r\n" H "Connection: close\r\n\r\n");
+        RUN_UNTIL(&b, r->ended);
+        fired = fault_fired();
+        CHECK(fired || (raw_count(r, "200 OK") == 2 && raw_has(r, "q=a")));
+        raw_close(r);
+        r = ask(&b, "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n", NULL);
+        CHECK(raw_has(r, "200 OK"));
+        raw_close(r);
+        bench_close(&b);
+    }
 }

@@ -1,19 +1,28 @@
 /* net/net.h - the room's door: timers, the HTTP server, the HTTP client, all on one libuv loop.
  *
- * One thread runs the loop; every callback below is called on it. Other threads may only call
- * net_post() and http_reply_* through it. */
+ * HTTP/1.1 as RFC 9110 and 9112 say it; the server's parser is llhttp, strict, behind a scanner that refuses what
+ * llhttp still lets through (http_codec.c); the client is libcurl. No TLS on the server's side yet, so it listens
+ * on loopback unless told that the network is trusted.
+ *
+ * One thread runs the loop; every callback below is called on it, and every function must be. Other threads may
+ * only call net_post(): a worker that finished somebody's request posts a call that replies.
+ *
+ * Whatever comes from outside has a named limit: head, fields, body, connections, and the time for each of them.
+ * A request lives in its own arena, which dies when its reply was handed over. */
 #pragma once
 #include "base/base.h"
 #include <uv.h>
 
 /* ---- loop and timers ---- */
 typedef struct net_timer net_timer;
-/* Call `fn` after first_ms and then each every_ms (0: once). NULL without memory. Stop = free. */
+/* Call `fn` after first_ms and then each every_ms (0: once). NULL without memory. Stop = free, also for a timer that
+ * has fired its only time. */
 net_timer *net_timer_start(uv_loop_t *loop, int64_t first_ms, int64_t every_ms, void (*fn)(void *ctx), void *ctx);
 void net_timer_stop(net_timer *t);                                   /* NULL is fine; safe inside fn */
 
 /* Run `fn(ctx)` on the loop's thread soon; callable from any thread; order kept. ERR_NOMEM, ERR_FULL beyond
- * NET_POST_MAX waiting calls. */
+ * NET_POST_MAX waiting calls: then fn will not be called. Closing (on the loop's thread) runs what still waits, so
+ * that no ctx leaks; nobody may post any more. */
 #define NET_POST_MAX 65536
 typedef struct net_poster net_poster;
 err_kind net_poster_open(uv_loop_t *loop, net_poster **ret, err *e);
@@ -38,7 +47,9 @@ struct http_request {
     arena *arena;             /* dies after the reply is sent */
     void *route_ctx;          /* http_route.ctx */
     void *user;               /* the handler's own, e.g. to find its job when on_close is called */
-    void (*on_close)(http_request *req); /* set by a handler that replies later: the client has gone; do not reply any more */
+    void (*on_close)(http_request *req); /* set by a handler that replies later: the client has gone; do not reply any
+                                          * more, req dies when it returns. Left NULL: a reply must still come, and
+                                          * goes nowhere. A client that shuts its sending side counts as gone. */
 };
 
 typedef void (*http_handler)(http_request *req);
@@ -66,17 +77,27 @@ typedef struct http_server_options {
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms; /* 0: 10 s, 60 s, 75 s */
 } http_server_options;
 
+/* The process ignores SIGPIPE from here on (libuv's children get the default back). */
 err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e);
-/* The route table is copied; longest literal match wins. Call before listening, from as many rooms as like. */
+/* The route table is copied; longest literal match wins. Call before listening, from as many rooms as like.
+ * ERR_EXISTS: the same pattern and method are there already; ERR_INVALID: not a pattern, or more than 4 parameters.
+ * Before any handler runs, the guard has seen the request: Host is an IP address, localhost, this machine's name or
+ * the listen host (else 403: DNS rebinding); a browser's Origin on a changing method equals Host (else 403); the
+ * token is there where the flags ask for it (else 401). Unknown paths are 404, wrong methods 405, both in JSON;
+ * OPTIONS is answered from the table. Paths with a "." or ".." segment, %00 or broken escapes are 400. */
 err_kind http_server_routes(http_server *s, const http_route *routes, size_t n, err *e);
-/* Errors: address in use ("port 9600 is in use …" with a hint), not permitted, beyond loopback without insecure. */
+/* ERR_CONFLICT: "could not listen on 127.0.0.1:9600: address already in use"; ERR_DENIED: a port below 1024, or
+ * beyond loopback without insecure; ERR_INVALID: no such address. Each with a hint that names the way out. */
 err_kind http_server_listen(http_server *s, err *e);
 int http_server_port(const http_server *s);
-/* Stop accepting, let running requests finish for grace_ms, then close; `closed` runs once all is gone. */
+/* Stop accepting, let running requests finish for grace_ms, then close (their on_close is called); `closed` (may be
+ * NULL) runs once all is gone and the server is freed. Also frees one that never listened. */
 void http_server_close(http_server *s, int64_t grace_ms, void (*closed)(void *ctx), void *ctx);
 
 /* Answer. Exactly one reply a request, now or later (on the loop's thread); the body is copied. Extra headers
- * are borrowed for the call. gzip is applied when the client takes it and the body is large. */
+ * are borrowed for the call; Content-Length, Connection and Date are not for handlers and passed over. gzip is
+ * applied when the client takes it and the body is large. After a late reply req is gone; a handler that replies
+ * at once may use it until it returns. content_type NULL: text/plain. */
 void http_reply(http_request *req, int status, const char *content_type, str body);
 void http_reply_headers(http_request *req, int status, const http_header *headers, size_t n, str body);
 /* {"error": "<message>", "hint": "…"} with the status that fits the kind. */
@@ -85,11 +106,14 @@ int http_status_of(err_kind kind);
 
 /* A header's value, name in any case; empty view if absent. */
 str http_header_get(const http_request *req, const char *name);
-/* Decoded form value by name from the query string or an urlencoded body (query first); memory in req->arena.
+/* Decoded form value by name from the query string or an urlencoded body (query first); memory in req->arena. A
+ * broken %-escape stands for itself.
  * False if absent. http_param_each walks repeated names: start with *pos = 0. */
 bool http_param(http_request *req, const char *name, str *ret);
 bool http_param_each(http_request *req, const char *name, size_t *pos, str *ret);
-/* Undo Content-Encoding (gzip, deflate, snappy block, zstd, identity) of the body into out; out->max bounds it. */
+/* Undo Content-Encoding (gzip, deflate, snappy block, zstd, identity) of the body into out; out->max bounds it.
+ *   ERR_LIMIT  it unpacks to more than out->max (never allocated)   ERR_PARSE  cut off or damaged
+ *   ERR_UNSUPPORTED  another coding, or a chain of them; message and hint name what works */
 err_kind http_body_decoded(const http_request *req, buf *out, err *e);
 
 /* ---- the codec alone, for tests and the fuzzer ---- */
@@ -131,7 +155,15 @@ typedef struct http_fetch_options {
     void (*done)(void *ctx, const http_response *res); /* once, never inside http_fetch_start; res borrowed */
     void *ctx;
 } http_fetch_options;
+/* What went wrong is in res->error, ready to be put behind "could not scrape …":
+ *   ERR_UNAVAILABLE  connection refused (sys_errno ECONNREFUSED), no route, unknown name
+ *   ERR_TIMEOUT      not connected, not answered, or not ended in time: the message says which
+ *   ERR_LIMIT        max_body (unpacked), header fields, redirects     ERR_PARSE  not HTTP, damaged compression
+ *   ERR_CANCELED     on_data did not want more   ERR_DENIED  certificate   ERR_IO  the connection broke
+ * Connections are kept and used again; loopback is never asked through a proxy of the environment. */
 err_kind http_client_open(uv_loop_t *loop, http_client **ret, err *e);
 void http_client_close(http_client *c);     /* running fetches are dropped without done() */
+/* Options are borrowed for the call. *ret (may be NULL) is for http_fetch_cancel and dies when done() returns.
+ * ERR_INVALID: not an http(s) URL, a header field with a line break. Fine inside any callback. */
 err_kind http_fetch_start(http_client *c, const http_fetch_options *o, http_fetch **ret, err *e);
-void http_fetch_cancel(http_fetch *f);      /* done() will not be called */
+void http_fetch_cancel(http_fetch *f);      /* done() will not be called; fine inside any callback; NULL is fine */

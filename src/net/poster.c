@@ -30,10 +30,7 @@ static void poster_run(net_poster *p)
     vec_clear(&p->running);
 }
 
-static void poster_woken(uv_async_t *async)
-{
-    poster_run(async->data);
-}
+static void poster_woken(uv_async_t *async) { poster_run(async->data); }
 
 err_kind net_poster_open(uv_loop_t *loop, net_poster **ret, err *e)
 {

@@ -13,10 +13,7 @@ static void timer_fired(uv_timer_t *handle)
     t->fn(t->ctx); /* may stop the timer: t dies no earlier than the loop's next closing phase */
 }
 
-static void timer_closed(uv_handle_t *handle)
-{
-    mem_free(handle->data);
-}
+static void timer_closed(uv_handle_t *handle) { mem_free(handle->data); }
 
 net_timer *net_timer_start(uv_loop_t *loop, int64_t first_ms, int64_t every_ms, void (*fn)(void *ctx), void *ctx)
 {
