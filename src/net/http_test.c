@@ -2,9 +2,6 @@
 #include "net/net.h"
 #include "base/test.h"
 
-#include <unistd.h>
-#include <zlib.h>
-
 /* ---- a bench: one loop, one server, raw connections ---- */
 
 typedef struct bench {
@@ -606,81 +603,7 @@ TEST(http_server_may_be_closed_by_its_own_handler)
     bench_close(&b);
 }
 
-/* ---- listening ---- */
-
-static err_kind try_listen(uv_loop_t *loop, http_server_options o, err *e)
-{
-    http_server *s;
-    bool closed = false;
-    CHECK_EQ(http_server_new(loop, &o, &s, e), OK);
-    err_kind kind = http_server_listen(s, e);
-    http_server_close(s, 0, NULL, &closed);
-    uv_run(loop, UV_RUN_DEFAULT);
-    return kind;
-}
-
-TEST(http_server_says_why_it_cannot_listen)
-{
-    uv_loop_t loop;
-    bench b;
-    err e = { 0 };
-    char listen[64], want[128];
-    uv_loop_init(&loop);
-    bench_open(&b, (http_server_options){ 0 });
-    snprintf(listen, sizeof listen, "127.0.0.1:%d", http_server_port(b.server));
-    snprintf(want, sizeof want, "could not listen on %s: address already in use", listen);
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = listen }, &e), ERR_CONFLICT);
-    CHECK_STR(str_from(e.message), want);
-    CHECK_CONTAINS(str_from(e.hint), "--listen");
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "0.0.0.0:0" }, &e), ERR_DENIED);
-    CHECK_CONTAINS(str_from(e.hint), "insecure: true");
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = ":0" }, &e), ERR_DENIED);
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "[::]:0" }, &e), ERR_DENIED);
-    static const char *bad[] = { "127.0.0.1", "127.0.0.1:http", "127.0.0.1:70000", "::1:9600", "" };
-    for (size_t i = 0; i < COUNT_OF(bad); i++)
-        CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = bad[i] }, &e), ERR_INVALID);
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "localhost:0" }, &e), OK);
-    CHECK_EQ(try_listen(&loop, (http_server_options){ .listen = "203.0.113.7:9600", .insecure = true }, &e),
-             ERR_INVALID);
-    bench_close(&b);
-    CHECK_EQ(uv_loop_close(&loop), 0);
-}
-
-TEST(http_server_routes_refuses_what_is_there)
-{
-    bench b;
-    err e = { 0 };
-    bench_open(&b, (http_server_options){ 0 });
-    CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_GET, "/hello", handler_hello, &b }, 1, &e), ERR_EXISTS);
-    CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_POST, "/hello", handler_hello, &b }, 1, &e), OK);
-    CHECK_EQ(http_server_routes(b.server, &(http_route){ HTTP_GET, "/:a/:b/:c/:d/:e", handler_hello, &b }, 1, &e),
-             ERR_INVALID);
-    bench_close(&b);
-}
-
 /* ---- no memory ---- */
-
-TEST(http_server_new_survives_any_failed_allocation)
-{
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    for (unsigned nth = 0;; nth++) {
-        http_server *s = NULL;
-        const http_route route = { HTTP_GET, "/hello", handler_hello, NULL };
-        fault_alloc(nth);
-        err_kind kind =
-            http_server_new(&loop, &(http_server_options){ .listen = "127.0.0.1:0", .token = STR("t") }, &s, NULL);
-        if (!kind)
-            kind = http_server_routes(s, &route, 1, NULL);
-        bool fired = fault_fired();
-        CHECK_EQ(kind, fired ? ERR_NOMEM : OK);
-        http_server_close(s, 0, NULL, NULL);
-        uv_run(&loop, UV_RUN_DEFAULT);
-        if (!fired)
-            break;
-    }
-    CHECK_EQ(uv_loop_close(&loop), 0);
-}
 
 /* Whichever allocation fails: the client gets its answer, an honest error or a closed connection, and the next one
  * is served as if nothing had been. */
