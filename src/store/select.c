@@ -1,0 +1,482 @@
+/* A snapshot: pointers to closed chunks, copies of the filling ones, and references to blocks.
+ *
+ * Each source (a block, the head) gives parts; parts of one label set form a series of the selection. The
+ * head is looked at first and the blocks after it: a cut in between shows samples twice, which the merge
+ * drops, and never not at all. Sources are ordered blocks by number, then head; where two have a sample at
+ * one time, the later source wins. */
+#include "store/inside.h"
+#include "base/regex.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define SELECT_MAX_BYTES ((size_t)8 << 30) /* tables and copies of one selection */
+#define SOURCE_HEAD UINT32_MAX
+
+typedef struct piece {
+    str bytes;
+    int64_t min_t_ms, max_t_ms;
+    uint32_t count, sum;
+    chunk *owner;      /* counted; NULL: bytes lie in the arena or in a block */
+    bool in_block;     /* then `sum` is to be checked */
+} piece;
+
+typedef struct part {
+    labels labels;
+    label_set *set;    /* counted owner of `labels`; NULL: they lie in the arena */
+    piece *at;         /* oldest first */
+    uint32_t len, source;
+    int64_t from_ms;   /* what is before it has moved into blocks */
+} part;
+
+typedef struct group { size_t first, end; } group; /* parts of one series */
+
+struct store_selection {
+    arena arena;
+    vec(part) parts;
+    vec(group) series;
+    vec(block *) blocks;
+    select_limits limits;
+    int64_t from_ms, to_ms;
+    uint64_t chunks;
+    _Atomic uint64_t samples;
+};
+
+/* ---- which series of a shard ---- */
+
+/* A regex runs once per distinct value: its answers are kept for the time of one selection. */
+typedef struct filter { const matcher *m; size_t n; map *answers; /* one a matcher */ } filter;
+static char yes, no;
+
+static bool filter_value(filter *f, size_t i, str value)
+{
+    const matcher *m = &f->m[i];
+    if (m->op == MATCH_EQ || m->op == MATCH_NE)
+        return matcher_match(m, value);
+    const char *known = map_get(&f->answers[i], value);
+    if (known)
+        return known == &yes;
+    bool matches = matcher_match(m, value);
+    (void)!map_set(&f->answers[i], value, matches ? &yes : &no); /* without memory it is asked again */
+    return matches;
+}
+
+static bool filter_series(filter *f, labels l, size_t except)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (i != except && !filter_value(f, i, labels_get(l, f->m[i].name)))
+            return false;
+    return true;
+}
+
+static void filter_done(filter *f)
+{
+    for (size_t i = 0; f->answers && i < f->n; i++)
+        map_done(&f->answers[i]);
+    mem_free(f->answers);
+}
+
+/* ---- the head ---- */
+
+static bool overlaps(const store_selection *sel, int64_t min_t_ms, int64_t max_t_ms)
+{
+    return min_t_ms <= sel->to_ms && max_t_ms >= sel->from_ms;
+}
+
+static err_kind too_many_series(const store_selection *sel, err *e)
+{
+    err_set(e, ERR_LIMIT, "could not select: more than %zu series match", sel->limits.max_series);
+    return err_hint(e, "Narrow the selector down, or raise the limit on series of one query."), ERR_LIMIT;
+}
+
+static err_kind add_part(store_selection *sel, part p, size_t *count, err *e)
+{
+    if (sel->limits.max_series && ++*count > sel->limits.max_series)
+        return too_many_series(sel, e);
+    return vec_push(&sel->parts, p) ? err_nomem(e) : OK;
+}
+
+static void part_done(part *p)
+{
+    for (uint32_t i = 0; i < p->len; i++)
+        chunk_unref(p->at[i].owner);
+    label_set_unref(p->set);
+}
+
+/* Does any sample of the part lie in the range? Only a piece that reaches over both ends needs a look inside. */
+static bool part_has_samples(const store_selection *sel, const part *p)
+{
+    int64_t from_ms = MAX(sel->from_ms, p->from_ms);
+    for (uint32_t i = 0; i < p->len; i++) {
+        const piece *x = &p->at[i];
+        if ((x->min_t_ms >= from_ms && x->min_t_ms <= sel->to_ms) || (x->max_t_ms >= from_ms && x->max_t_ms <= sel->to_ms))
+            return true;
+        sample s;
+        chunk_iter it = chunk_samples(x->bytes, x->count);
+        while (chunk_next(&it, &s) && s.t_ms <= sel->to_ms)
+            if (s.t_ms >= from_ms)
+                return true;
+        if (it.bad)
+            return true; /* reading it will tell what is wrong */
+    }
+    return false;
+}
+
+static piece piece_of(chunk *c, str bytes, chunk *owner)
+{
+    return (piece){ .bytes = bytes, .min_t_ms = c->min_t_ms, .max_t_ms = c->max_t_ms, .count = c->count, .owner = owner };
+}
+
+static err_kind head_pieces(store_selection *sel, series *s, part *p)
+{
+    p->at = arena_array(&sel->arena, piece, (size_t)s->closed_len + 1);
+    if (!p->at)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < s->closed_len; i++) {
+        chunk *c = s->closed[i];
+        if (overlaps(sel, c->min_t_ms, c->max_t_ms))
+            p->at[p->len++] = piece_of(c, chunk_bytes(c), chunk_ref(c));
+    }
+    if (!s->open || !overlaps(sel, s->open->min_t_ms, s->open->max_t_ms))
+        return OK;
+    char *copy = arena_dup(&sel->arena, s->open->bytes, chunk_size(s->open));
+    if (!copy)
+        return ERR_NOMEM;
+    p->at[p->len++] = piece_of(s->open, str_of(copy, chunk_size(s->open)), NULL);
+    return OK;
+}
+
+static err_kind head_series(store_selection *sel, series *s, size_t *count, err *e)
+{
+    if (series_empty(s) || !overlaps(sel, series_min_t(s), series_max_t(s)))
+        return OK;
+    part p = { .source = SOURCE_HEAD, .from_ms = s->cut_t_ms == INT64_MIN ? INT64_MIN : s->cut_t_ms + 1 };
+    err_kind k = head_pieces(sel, s, &p);
+    if (!k && part_has_samples(sel, &p)) {
+        p.set = label_set_ref(s->labels);
+        p.labels = label_set_view(p.set);
+        k = add_part(sel, p, count, e);
+        if (!k)
+            return OK;
+    } else if (k) {
+        k = err_nomem(e);
+    }
+    part_done(&p);
+    return k;
+}
+
+/* The matcher whose series are walked: the shortest list of an equality, else any other that needs the
+ * label to be there; n if there is none. An equality nobody meets is found at once. */
+static size_t best_matcher(const head_shard *shard, const filter *f, const posting_list **ret_list)
+{
+    size_t best = f->n;
+    *ret_list = NULL;
+    for (size_t i = 0; i < f->n; i++) {
+        const matcher *m = &f->m[i];
+        if (m->op == MATCH_EQ && !str_empty(m->value)) {
+            static const posting_list nobody;
+            const posting_list *list = postings_get(&shard->postings, m->name, m->value);
+            list = list ? list : &nobody;
+            if (!*ret_list || list->len < (*ret_list)->len) {
+                *ret_list = list;
+                best = i;
+            }
+        } else if (best == f->n && m->op == MATCH_RE && !matcher_match(m, STR_EMPTY)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static err_kind walk_list(store_selection *sel, filter *f, const posting_list *list, size_t best, size_t *count, err *e)
+{
+    err_kind k = OK;
+    for (size_t i = 0; !k && i < list->len; i++)
+        if (filter_series(f, label_set_view(list->at[i]->labels), best))
+            k = head_series(sel, list->at[i], count, e);
+    return k;
+}
+
+static err_kind walk_shard(store_selection *sel, const head_shard *shard, filter *f, size_t *count, err *e)
+{
+    const posting_list *list;
+    err_kind k = OK;
+    size_t best = best_matcher(shard, f, &list);
+    if (list)
+        return walk_list(sel, f, list, best, count, e);
+    if (best < f->n) {
+        str value;
+        for (size_t pos = 0; !k && postings_next(&shard->postings, f->m[best].name, &pos, &value, &list);)
+            if (filter_value(f, best, value))
+                k = walk_list(sel, f, list, best, count, e);
+        return k;
+    }
+    series *s;
+    for (size_t pos = 0; !k && (s = head_next(shard, &pos));)
+        if (filter_series(f, label_set_view(s->labels), f->n))
+            k = head_series(sel, s, count, e);
+    return k;
+}
+
+/* All shards at one moment, so that a batch is seen whole or not at all. */
+static err_kind select_head(store *s, store_selection *sel, filter *f, err *e)
+{
+    size_t count = 0;
+    err_kind k = OK;
+    head_lock(&s->head, HEAD_ALL_SHARDS);
+    for (uint32_t i = 0; !k && i < HEAD_SHARDS; i++)
+        k = walk_shard(sel, &s->head.shards[i], f, &count, e);
+    head_unlock(&s->head, HEAD_ALL_SHARDS);
+    return k;
+}
+
+/* ---- blocks ---- */
+
+static err_kind hold_blocks(store *s, store_selection *sel, err *e)
+{
+    err_kind k = OK;
+    pthread_mutex_lock(&s->blocks_lock);
+    for (size_t i = 0; !k && i < s->blocks.len; i++) {
+        block *b = s->blocks.at[i];
+        if (!overlaps(sel, b->min_t_ms, b->max_t_ms))
+            continue;
+        if (vec_push(&sel->blocks, b))
+            k = err_nomem(e);
+        else
+            block_ref(b);
+    }
+    pthread_mutex_unlock(&s->blocks_lock);
+    return k;
+}
+
+static err_kind block_pieces(store_selection *sel, const block *b, block_entry *entry, part *p, err *e)
+{
+    vec(piece) pieces = { 0 };
+    block_chunk c;
+    uint32_t sum;
+    err_kind k;
+    while (!(k = block_next_chunk(b, entry, &c, &sum, e)) && c.min_t_ms <= sel->to_ms)
+        if (overlaps(sel, c.min_t_ms, c.max_t_ms) &&
+            vec_push(&pieces, ((piece){ c.bytes, c.min_t_ms, c.max_t_ms, c.count, sum, NULL, true }))) {
+            k = err_nomem(e);
+            break;
+        }
+    k = k == ERR_NOT_FOUND ? OK : k;
+    if (!k && pieces.len && !(p->at = arena_dup(&sel->arena, pieces.at, pieces.len * sizeof *pieces.at)))
+        k = err_nomem(e);
+    p->len = k ? 0 : (uint32_t)pieces.len;
+    vec_done(&pieces);
+    return k;
+}
+
+static err_kind block_part(store_selection *sel, const block *b, uint32_t source, uint32_t number, size_t *count, err *e)
+{
+    block_entry entry;
+    part p = { .source = source, .from_ms = INT64_MIN };
+    err_kind k = block_read_series(b, number, &entry, e);
+    if (k || (k = block_pieces(sel, b, &entry, &p, e)) || p.len == 0 || !part_has_samples(sel, &p))
+        return k;
+    p.labels.at = arena_dup(&sel->arena, entry.labels, entry.label_count * sizeof *entry.labels);
+    p.labels.len = entry.label_count;
+    return p.labels.at ? add_part(sel, p, count, e) : err_nomem(e);
+}
+
+static err_kind select_block(store_selection *sel, uint32_t source, filter *f, err *e)
+{
+    const block *b = sel->blocks.at[source];
+    u32_vec numbers = { 0 };
+    size_t count = 0;
+    err_kind k = block_match(b, f->m, f->n, &numbers, e);
+    for (size_t i = 0; !k && i < numbers.len; i++)
+        k = block_part(sel, b, source, numbers.at[i], &count, e);
+    vec_done(&numbers);
+    return k;
+}
+
+/* ---- putting together ---- */
+
+static int by_labels_then_source(const void *va, const void *vb)
+{
+    const part *a = va, *b = vb;
+    int order = labels_cmp(a->labels, b->labels);
+    return order ? order : a->source < b->source ? -1 : a->source > b->source;
+}
+
+static err_kind group_parts(store_selection *sel, err *e)
+{
+    if (sel->parts.len > 1)
+        qsort(sel->parts.at, sel->parts.len, sizeof *sel->parts.at, by_labels_then_source);
+    for (size_t i = 0; i < sel->parts.len; i++) {
+        group *last = sel->series.len ? &vec_last(&sel->series) : NULL;
+        sel->chunks += sel->parts.at[i].len;
+        if (last && labels_eq(sel->parts.at[last->first].labels, sel->parts.at[i].labels))
+            last->end = i + 1;
+        else if (vec_push(&sel->series, ((group){ i, i + 1 })))
+            return err_nomem(e);
+    }
+    if (sel->limits.max_series && sel->series.len > sel->limits.max_series)
+        return too_many_series(sel, e);
+    return OK;
+}
+
+static err_kind select_fill(store *s, store_selection *sel, filter *f, err *e)
+{
+    err_kind k = select_head(s, sel, f, e);
+    if (!k)
+        k = hold_blocks(s, sel, e);
+    for (size_t i = 0; !k && i < sel->blocks.len; i++)
+        k = select_block(sel, (uint32_t)i, f, e);
+    return k ? k : group_parts(sel, e);
+}
+
+err_kind store_select(store *s, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms,
+                      const select_limits *limits, store_selection **ret, err *e)
+{
+    store_selection *sel = mem_zalloc(sizeof *sel);
+    if (!sel)
+        return err_nomem(e);
+    sel->arena = arena_init(SELECT_MAX_BYTES);
+    sel->from_ms = from_ms;
+    sel->to_ms = to_ms;
+    if (limits)
+        sel->limits = *limits;
+    filter f = { m, n, mem_calloc(n, sizeof *f.answers) };
+    err_kind k = f.answers ? select_fill(s, sel, &f, e) : err_nomem(e);
+    filter_done(&f);
+    if (k)
+        store_select_free(sel);
+    else
+        *ret = sel;
+    return k;
+}
+
+/* ---- the door ---- */
+
+size_t store_select_len(const store_selection *sel) { return sel->series.len; }
+
+labels store_select_labels(const store_selection *sel, size_t i)
+{
+    return sel->parts.at[sel->series.at[i].first].labels;
+}
+
+static err_kind decode_piece(const piece *p, int64_t from_ms, int64_t to_ms, sample_vec *out, err *e)
+{
+    if (p->in_block && block_chunk_sum(p->bytes) != p->sum)
+        return err_set(e, ERR_CORRUPT, "cannot read a chunk of a block: it fails its checksum");
+    size_t before = out->len;
+    err_kind k = chunk_decode(p->bytes, p->count, from_ms, to_ms, out);
+    if (k == ERR_NOMEM)
+        return err_nomem(e);
+    if (k || (before > 0 && out->len > before && out->at[before].t_ms <= out->at[before - 1].t_ms))
+        return err_set(e, ERR_CORRUPT, "cannot read a chunk: its samples make no sense");
+    return OK;
+}
+
+static err_kind decode_part(const store_selection *sel, const part *p, sample_vec *out, err *e)
+{
+    for (uint32_t i = 0; i < p->len; i++) {
+        err_kind k = decode_piece(&p->at[i], MAX(sel->from_ms, p->from_ms), sel->to_ms, out, e);
+        if (k)
+            return k;
+    }
+    return OK;
+}
+
+/* Both ascending, into `to`; at one time the sample of `b` counts. */
+static void merge(const sample_vec *a, const sample_vec *b, sample_vec *to)
+{
+    size_t i = 0, j = 0;
+    while (i < a->len || j < b->len) {
+        bool take_a = j == b->len || (i < a->len && a->at[i].t_ms < b->at[j].t_ms);
+        if (!take_a && i < a->len && a->at[i].t_ms == b->at[j].t_ms)
+            i++;
+        to->at[to->len++] = take_a ? a->at[i++] : b->at[j++];
+    }
+}
+
+static err_kind append_samples(sample_vec *all, const sample_vec *more, err *e)
+{
+    if (more->len == 0)
+        return OK;
+    if (vec_reserve(all, all->len + more->len))
+        return err_nomem(e);
+    memcpy(all->at + all->len, more->at, more->len * sizeof *more->at);
+    all->len += more->len;
+    return OK;
+}
+
+/* Usually sources follow each other in time and this is one copy; a backfill or a crash makes them overlap. */
+static err_kind add_source(sample_vec *all, const sample_vec *more, err *e)
+{
+    if (all->len == 0 || more->len == 0 || all->at[all->len - 1].t_ms < more->at[0].t_ms)
+        return append_samples(all, more, e);
+    sample_vec merged = { 0 };
+    if (vec_reserve(&merged, all->len + more->len))
+        return err_nomem(e);
+    merge(all, more, &merged);
+    vec_done(all);
+    *all = merged;
+    return OK;
+}
+
+static err_kind decode_series(const store_selection *sel, group g, sample_vec *all, err *e)
+{
+    err_kind k = decode_part(sel, &sel->parts.at[g.first], all, e);
+    for (size_t i = g.first + 1; !k && i < g.end; i++) {
+        sample_vec more = { 0 };
+        k = decode_part(sel, &sel->parts.at[i], &more, e);
+        if (!k)
+            k = add_source(all, &more, e);
+        vec_done(&more);
+    }
+    return k;
+}
+
+err_kind store_select_samples(store_selection *sel, size_t i, sample_vec *out, err *e)
+{
+    /* An empty `out` lends its memory: then nothing is copied. */
+    bool lent = out->len == 0;
+    sample_vec all = lent ? *out : (sample_vec){ 0 };
+    if (lent)
+        *out = (sample_vec){ 0 };
+    err_kind k = decode_series(sel, sel->series.at[i], &all, e);
+    uint64_t total = k ? 0 : atomic_fetch_add(&sel->samples, all.len) + all.len;
+    if (!k && sel->limits.max_samples && total > sel->limits.max_samples) {
+        k = err_set(e, ERR_LIMIT, "could not select: more than %zu samples match", sel->limits.max_samples);
+        err_hint(e, "Narrow the selector or the time range down, or raise the limit on samples of one query.");
+    }
+    if (lent) {
+        *out = all;
+        out->len = k ? 0 : all.len;
+        return k;
+    }
+    if (!k)
+        k = append_samples(out, &all, e);
+    vec_done(&all);
+    return k;
+}
+
+select_stats store_select_stats(const store_selection *sel)
+{
+    return (select_stats){ sel->series.len, atomic_load(&sel->samples), sel->chunks, sel->blocks.len };
+}
+
+void store_select_free(store_selection *sel)
+{
+    if (!sel)
+        return;
+    for (size_t i = 0; i < sel->parts.len; i++)
+        part_done(&sel->parts.at[i]);
+    for (size_t i = 0; i < sel->blocks.len; i++)
+        block_unref(sel->blocks.at[i]);
+    vec_done(&sel->parts);
+    vec_done(&sel->series);
+    vec_done(&sel->blocks);
+    arena_done(&sel->arena);
+    mem_free(sel);
+}
+
+void store_select_freep(store_selection **sel)
+{
+    store_select_free(*sel);
+    *sel = NULL;
+}
