@@ -440,6 +440,8 @@ http1_place http1_codec_place(const http1_codec *c)
     return c->in_body ? HTTP1_IN_BODY : c->head.len ? HTTP1_IN_HEAD : HTTP1_BETWEEN;
 }
 
+size_t http1_codec_body_bytes(const http1_codec *c) { return c->x ? c->x->body.len : 0; }
+
 err_kind http1_next(http1_codec *c, str bytes, size_t *ret_used, http_exchange **ret_x, int *ret_status, err *e)
 {
     size_t used = 0;

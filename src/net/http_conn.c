@@ -25,9 +25,10 @@ struct http_conn {
     bool keep;  /* after the reply being written */
     bool heard; /* anything at all, ever */
     http1_codec *codec;
-    buf pending;      /* read, but it waits for the reply before it */
-    http_exchange *x; /* what a handler has */
-    buf out;          /* the reply being written … */
+    buf pending;       /* read, but it waits for the reply before it */
+    size_t body_bytes; /* of the request being read or answered, counted in the server */
+    http_exchange *x;  /* what a handler has */
+    buf out;           /* the reply being written … */
     uv_write_t write;
     uv_shutdown_t shutdown;
     size_t unsent_bytes; /* … and how much was left when we last looked */
@@ -87,6 +88,12 @@ static void exchange_abandon(http_exchange *x)
     exchange_settle(x);
 }
 
+static void conn_count_body(http_conn *c, size_t bytes)
+{
+    c->server->body_bytes = c->server->body_bytes - c->body_bytes + bytes;
+    c->body_bytes = bytes;
+}
+
 /* ---- closing ---- */
 
 static void conn_handle_closed(uv_handle_t *handle)
@@ -103,6 +110,7 @@ static void conn_handle_closed(uv_handle_t *handle)
     if (c->next)
         c->next->prev = c->prev;
     s->conn_count--;
+    conn_count_body(c, 0);
     http1_codec_free(c->codec);
     buf_done(&c->pending);
     buf_done(&c->out);
@@ -210,6 +218,7 @@ void http_conn_reply(http_exchange *x, int status, const http_header *headers, s
         c->x = NULL;
         x->conn = NULL;
         bool keep = x->keep_alive && !c->server->closing;
+        conn_count_body(c, 0);
         buf_reset(&c->out);
         http_reply_write(&c->out, x, status, headers, n, body, keep);
         if (buf_failed(&c->out))
@@ -305,6 +314,16 @@ static int conn_head_done(void *ctx, http_exchange *x, err *e)
     return 0;
 }
 
+/* Many large bodies at once, each within its limit: the one that grows beyond what all may hold has to go. */
+static void conn_refuse_crowd(http_conn *c)
+{
+    err e = { 0 };
+
+    err_set(&e, ERR_FULL, "could not read the request: too many large ones at the same time");
+    err_hint(&e, "Try again in a moment.");
+    conn_refuse(c, 503, &e);
+}
+
 /* Use up bytes until a request is with a handler or nothing is left; returns what is left. */
 static str conn_consume(http_conn *c, str bytes)
 {
@@ -323,8 +342,11 @@ static str conn_consume(http_conn *c, str bytes)
             break;
         }
         bytes = str_skip(bytes, used);
+        conn_count_body(c, x ? x->body.len : http1_codec_body_bytes(c->codec));
         if (x)
             conn_dispatch(c, x);
+        else if (c->server->body_bytes > c->server->max_bodies_bytes)
+            conn_refuse_crowd(c);
         else
             conn_enter(c, phases[http1_codec_place(c->codec)]);
     }

@@ -33,10 +33,11 @@ struct http_server {
     http_router router;
     char *listen;               /* as configured */
     bool insecure;
-    size_t max_connections, max_header_bytes;
+    size_t max_connections, max_header_bytes, max_bodies_bytes;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
     http_conn *conns;           /* newest first */
     size_t conn_count;
+    size_t body_bytes;          /* held by all connections; beyond max_bodies_bytes the one that grows hears 503 */
     int port;
     bool closing;
     void (*closed)(void *ctx);

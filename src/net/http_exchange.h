@@ -42,6 +42,8 @@ void http1_codec_on_head(http1_codec *c, http1_head_hook hook, void *ctx);
 /* Read on until one request is complete or the bytes are used up. *ret_used: how many were taken; *ret_x: the
  * complete request, now yours, or NULL. Not OK: as http1_feed, and so for every later call. */
 err_kind http1_next(http1_codec *c, str bytes, size_t *ret_used, http_exchange **ret_x, int *ret_status, err *e);
+/* Bytes of the body being read. */
+size_t http1_codec_body_bytes(const http1_codec *c);
 typedef enum http1_place { HTTP1_BETWEEN, HTTP1_IN_HEAD, HTTP1_IN_BODY } http1_place;
 http1_place http1_codec_place(const http1_codec *c);
 

@@ -153,6 +153,7 @@ err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_ser
     s->insecure = o->insecure;
     s->max_connections = o->max_connections ? o->max_connections : 4096;
     s->max_header_bytes = o->max_header_bytes;
+    s->max_bodies_bytes = o->max_bodies_bytes ? o->max_bodies_bytes : HTTP_DEFAULT_MAX_BODIES;
     s->header_timeout_ms = or_preset(o->header_timeout_ms, 10 * MS_PER_S);
     s->body_timeout_ms = or_preset(o->body_timeout_ms, 60 * MS_PER_S);
     s->idle_timeout_ms = or_preset(o->idle_timeout_ms, 75 * MS_PER_S);

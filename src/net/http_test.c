@@ -179,6 +179,19 @@ static void raw_send(raw *r, const char *text)
     CHECK_EQ(uv_try_write((uv_stream_t *)&r->tcp, &bytes, 1), (int)bytes.len);
 }
 
+static void raw_wrote(uv_write_t *w, int status)
+{
+    UNUSED(status);
+    mem_free(w);
+}
+
+/* As raw_send, for what does not fit the socket's buffer; `text` must stay. */
+static void raw_write(raw *r, const char *text)
+{
+    uv_buf_t bytes = uv_buf_init((char *)(uintptr_t)text, (unsigned)strlen(text));
+    CHECK_EQ(uv_write(mem_zalloc(sizeof(uv_write_t)), (uv_stream_t *)&r->tcp, &bytes, 1, raw_wrote), 0);
+}
+
 static void raw_freed(uv_handle_t *h)
 {
     raw *r = h->data;
@@ -499,6 +512,29 @@ TEST(http_server_turns_away_connections_beyond_its_limit)
     raw_close(second);
     raw_close(first);
     RUN_UNTIL(&b, b.hits == 1);
+    bench_close(&b);
+}
+
+TEST(http_server_holds_no_more_than_so_much_of_all_bodies)
+{
+    bench b;
+    enum { CROWD = 5 };
+    raw *r[CROWD];
+    static char part[1000001];
+    bench_open(&b, (http_server_options){ .max_bodies_bytes = 4u << 20 });
+    memset(part, 'x', sizeof part - 1);
+    for (int i = 0; i < CROWD; i++) {
+        r[i] = raw_open(&b);
+        raw_send(r[i], "POST /park HTTP/1.1\r\n" H "Content-Length: 1048576\r\n\r\n");
+        raw_write(r[i], part);
+        for (int k = 0; k < 2000 && (i < 4 || !r[i]->ended); k++)
+            uv_run(&b.loop, UV_RUN_NOWAIT);
+    }
+    RUN_UNTIL(&b, r[CROWD - 1]->ended); /* 4 MiB are full; the newest has to go */
+    CHECK_EQ(status_of(r[CROWD - 1]), 503);
+    CHECK(!r[0]->ended);
+    for (int i = 0; i < CROWD; i++)
+        raw_close(r[i]);
     bench_close(&b);
 }
 

@@ -67,6 +67,7 @@ typedef struct http_route {
     size_t max_body;          /* 0: HTTP_DEFAULT_MAX_BODY */
 } http_route;
 #define HTTP_DEFAULT_MAX_BODY (1u << 20)
+#define HTTP_DEFAULT_MAX_BODIES (512u << 20)
 
 typedef struct http_server_options {
     const char *listen;       /* "127.0.0.1:9600", "[::1]:9600"; port 0 picks one */
@@ -74,6 +75,7 @@ typedef struct http_server_options {
     str token;                /* for HTTP_ROUTE_CHANGES; empty: such routes answer 403 */
     size_t max_connections;   /* 0: 4096 */
     size_t max_header_bytes;  /* 0: 32 KiB, request line included */
+    size_t max_bodies_bytes;  /* 0: HTTP_DEFAULT_MAX_BODIES; all requests' bodies together, beyond it 503 */
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms; /* 0: 10 s, 60 s, 75 s */
 } http_server_options;
 
