@@ -23,7 +23,7 @@ void emit_done(emit *m)
 void emit_begin(emit *m, int64_t t_ms)
 {
     m->round++;
-    m->t_ms = t_ms;
+    m->t_ms = m->points.len ? MAX(t_ms, m->t_ms + 1) : t_ms;
     m->cursor = 0;
     m->dropped = 0;
 }
@@ -140,7 +140,8 @@ err_kind emit_collect(emit *m, row_vec *rows)
 err_kind emit_collect_end(emit *m, int64_t t_ms, row_vec *rows)
 {
     m->round++;   /* nothing is in the new round, so settling forgets everything */
-    return collect(m, t_ms, true, rows);
+    m->t_ms = MAX(t_ms, m->t_ms + 1);
+    return collect(m, m->t_ms, true, rows);
 }
 
 void emit_settle(emit *m)

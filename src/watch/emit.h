@@ -39,6 +39,7 @@ typedef struct emit_name { const char *prefix; str key; const char *suffix; } em
 /* `base` is copied. ERR_NOMEM. */
 err_kind emit_init(emit *m, labels base);
 void emit_done(emit *m);
+/* Two rounds in one millisecond: the second is put one later, since a series has one value a moment. */
 void emit_begin(emit *m, int64_t t_ms);
 /* `extra` need not be sorted; empty values are dropped. Characters a metric name may not have become '_'. */
 void emit_put(emit *m, emit_name name, const label *extra, size_t n, double v);

@@ -1,0 +1,272 @@
+#include "watch/scrape/target.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include <stdio.h>
+
+#define TARGET_ACCEPT "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+#define TARGET_FIRST_MAX_MS 5000
+#define SECRET_MAX_BYTES 16384
+
+struct target {
+    target_deps deps;
+    const scrape_job *job;
+    arena arena;                      /* url and label copies */
+    char *url;
+    labels discovered, labels;
+    int64_t interval_ms, timeout_ms;
+    page_cache *page;
+    emit reports;                     /* up and scrape_* */
+    net_timer *timer;
+    http_fetch *fetch;
+    int64_t started_ns;
+    row_vec rows;
+    int64_t last_ms;
+    double last_duration_s;
+    int up;
+    char error[240];
+};
+
+static void start_scrape(void *ctx);
+
+static err_kind read_secret(const char *path, arena *a, const char **ret, err *e)
+{
+    char text[SECRET_MAX_BYTES];
+    size_t len;
+    if (file_read_small(path, text, sizeof text, &len, e))
+        return err_context(e, "could not read the credentials");
+    *ret = arena_cstr(a, str_trim(str_of(text, len)));
+    return *ret ? OK : err_nomem(e);
+}
+
+err_kind http_auth_apply(const http_auth *auth, arena *a, http_fetch_options *o, http_header *ret_header, err *e)
+{
+    const char *secret = auth->bearer, *password = auth->basic_password;
+    err_kind k = OK;
+    *ret_header = (http_header){ STR_EMPTY, STR_EMPTY };
+    if (auth->bearer_file)
+        k = read_secret(auth->bearer_file, a, &secret, e);
+    if (!k && auth->basic_password_file)
+        k = read_secret(auth->basic_password_file, a, &password, e);
+    if (k)
+        return k;
+    o->ca_file = auth->ca_file;
+    o->tls_insecure = auth->tls_insecure;
+    if (auth->basic_user) {
+        o->basic_user = auth->basic_user;
+        o->basic_password = password ? password : "";
+    } else if (secret && (!auth->type.len || str_eq_nocase(auth->type, STR("Bearer")))) {
+        o->bearer_token = secret;
+    } else if (secret) {
+        str value = arena_printf(a, "%" STR_FMT " %s", STR_ARG(auth->type), secret);
+        if (!value.ptr)
+            return err_nomem(e);
+        *ret_header = (http_header){ STR("Authorization"), value };
+    }
+    return OK;
+}
+
+/* ---- the end of a scrape ---- */
+static void put_reports(target *t, const page_result *page, double seconds, int64_t now_ms)
+{
+    emit_begin(&t->reports, now_ms);
+    emit_value(&t->reports, "up", t->up == 1);
+    emit_value(&t->reports, "scrape_duration_seconds", seconds);
+    emit_value(&t->reports, "scrape_samples_scraped", page ? (double)page->scraped : 0);
+    emit_value(&t->reports, "scrape_samples_post_metric_relabeling", page ? (double)page->kept : 0);
+    emit_value(&t->reports, "scrape_series_added", page ? (double)page->added : 0);
+}
+
+static void append(target *t)
+{
+    err e = { 0 };
+    sink_result rejected = { 0 };
+    err_kind k = t->rows.len && t->deps.sink.append ? t->deps.sink.append(t->deps.sink.ctx, t->rows.at, t->rows.len, &rejected, &e) : OK;
+    if (k)
+        log_warn("could not keep a scrape, its samples are lost", KV_CSTR("target", t->url), KV_ERR(&e));
+    size_t refused = rejected.out_of_order + rejected.duplicate + rejected.too_old + rejected.limited;
+    if (refused)
+        log_debug("some samples of a scrape were refused", KV_CSTR("target", t->url), KV_INT("refused", refused), KV_ERR(&rejected.first));
+    page_settle(t->page);
+    emit_settle(&t->reports);
+    if (t->deps.on_settled)
+        t->deps.on_settled(t->deps.ctx, t);
+}
+
+/* What goes wrong twice in a row is said once. */
+static void tell(target *t, int before, const err *why)
+{
+    if (!why) {
+        if (before == 0)
+            log_info("target is up again", KV_CSTR("target", t->url));
+        t->error[0] = '\0';
+        return;
+    }
+    str_copy(t->error, sizeof t->error, str_from(why->message));
+    if (before != 0)
+        log_warn("scrape failed, its series are marked stale", KV_CSTR("target", t->url), KV_ERR(why));
+}
+
+static void finish(target *t, err_kind k, const page_result *page, const err *why)
+{
+    int before = t->up;
+    double seconds = (double)(clock_mono_ns() - t->started_ns) / NS_PER_S;
+    t->up = k == OK;
+    t->last_duration_s = seconds;
+    if (k && page_fail(t->page, t->last_ms, &t->rows))
+        log_warn("could not mark the series of a target stale: out of memory", KV_CSTR("target", t->url));
+    tell(t, before, k ? why : NULL);
+    put_reports(t, k ? NULL : page, seconds, t->last_ms);
+    if (emit_collect(&t->reports, &t->rows))
+        log_warn("could not report a scrape: out of memory", KV_CSTR("target", t->url));
+    scrape_outcome o = { .up = k == OK, .page = k ? NULL : page, .error = k ? why : NULL, .now_ms = t->last_ms,
+                         .refused = k == ERR_UNAVAILABLE };
+    if (t->deps.on_scrape)
+        t->deps.on_scrape(t->deps.ctx, t, &o, &t->rows);
+    append(t);
+}
+
+static err_kind check_answer(const target *t, const http_response *res, err *e)
+{
+    if (res->kind) {
+        *e = res->error;
+        e->kind = res->kind;
+        return res->kind;
+    }
+    if (res->status != 200)
+        return err_set(e, ERR_INVALID, "server returned HTTP status %d", res->status);
+    const char *reason = page_refused(res->body, res->content_type);
+    if (reason)
+        return err_set(e, ERR_PARSE, "%s", reason);
+    return OK;
+}
+
+static void on_done(void *ctx, const http_response *res)
+{
+    target *t = ctx;
+    err e = { 0 };
+    page_result page = { 0 };
+    page_rules rules = { .target = t->labels, .job = t->job };
+    t->fetch = NULL;
+    vec_clear(&t->rows);
+    err_kind k = check_answer(t, res, &e);
+    if (!k) {
+        bool openmetrics = str_starts(res->content_type, STR("application/openmetrics-text"));
+        k = page_read(t->page, &rules, res->body, openmetrics, t->last_ms, &t->rows, &page, &e);
+        if (k && e.line) {
+            err where = e;
+            err_set(&e, where.kind, "line %u of the page: %s", where.line, where.message);
+        }
+    }
+    finish(t, k, &page, &e);
+}
+
+/* ---- the start of a scrape ---- */
+static err_kind fetch(target *t, err *e)
+{
+    AUTO(arena_done) arena a = arena_init(64u << 10);
+    char timeout[32];
+    http_header headers[3] = { { STR("Accept"), STR(TARGET_ACCEPT) } };
+    snprintf(timeout, sizeof timeout, "%g", (double)t->timeout_ms / MS_PER_S);
+    headers[1] = (http_header){ STR("X-Prometheus-Scrape-Timeout-Seconds"), str_from(timeout) };
+    http_fetch_options o = { .url = t->url, .headers = headers, .header_count = 2, .timeout_ms = t->timeout_ms,
+                             .connect_timeout_ms = t->timeout_ms, .max_body = (size_t)t->job->body_size_limit,
+                             .follow_redirects = t->job->follow_redirects, .done = on_done, .ctx = t };
+    err_kind k = http_auth_apply(&t->job->auth, &a, &o, &headers[2], e);
+    if (k)
+        return k;
+    o.header_count += headers[2].name.len > 0;
+    return http_fetch_start(t->deps.client, &o, &t->fetch, e);
+}
+
+static void start_scrape(void *ctx)
+{
+    target *t = ctx;
+    err e = { 0 };
+    if (t->fetch)
+        return;
+    t->started_ns = clock_mono_ns();
+    t->last_ms = clock_now_ms();
+    err_kind k = fetch(t, &e);
+    if (!k)
+        return;
+    t->fetch = NULL;
+    vec_clear(&t->rows);
+    finish(t, k, NULL, &e);
+}
+
+void target_scrape_now(target *t) { start_scrape(t); }
+
+/* ---- life ---- */
+static err_kind copy_labels(arena *a, labels from, labels *ret)
+{
+    label *at = arena_array(a, label, MAX(from.len, 1));
+    for (size_t i = 0; at && i < from.len; i++) {
+        at[i] = (label){ arena_str(a, from.at[i].name), arena_str(a, from.at[i].value) };
+        if (!at[i].name.ptr || !at[i].value.ptr)
+            return ERR_NOMEM;
+    }
+    *ret = (labels){ at, from.len };
+    return at ? OK : ERR_NOMEM;
+}
+
+static err_kind init(target *t, const target_spec *spec)
+{
+    t->arena = arena_init(1u << 20);
+    t->url = arena_cstr(&t->arena, spec->url);
+    t->page = page_cache_new();
+    if (!t->url || !t->page || copy_labels(&t->arena, spec->discovered, &t->discovered) || copy_labels(&t->arena, spec->labels, &t->labels))
+        return ERR_NOMEM;
+    return emit_init(&t->reports, t->labels);
+}
+
+static void target_free(target *t)
+{
+    net_timer_stop(t->timer);
+    if (t->fetch)
+        http_fetch_cancel(t->fetch);
+    page_cache_free(t->page);
+    emit_done(&t->reports);
+    vec_done(&t->rows);
+    arena_done(&t->arena);
+    mem_free(t);
+}
+
+err_kind target_open(const target_deps *deps, const scrape_job *job, const target_spec *spec, bool now, target **ret, err *e)
+{
+    target *t = mem_zalloc(sizeof *t);
+    if (!t)
+        return err_nomem(e);
+    *t = (target){ .deps = *deps, .job = job, .interval_ms = spec->interval_ms, .timeout_ms = spec->timeout_ms, .up = -1 };
+    int64_t spread = MIN(t->interval_ms, TARGET_FIRST_MAX_MS);
+    int64_t first = now ? 0 : (int64_t)(hash_str(spec->url, 0) % (uint64_t)spread);
+    if (!init(t, spec))
+        t->timer = net_timer_start(deps->loop, first, t->interval_ms, start_scrape, t);
+    if (!t->timer) {
+        target_free(t);
+        return err_nomem(e);
+    }
+    *ret = t;
+    return OK;
+}
+
+void target_close(target *t)
+{
+    if (!t)
+        return;
+    int64_t now_ms = clock_now_ms();
+    vec_clear(&t->rows);
+    (void)page_fail(t->page, now_ms, &t->rows);
+    (void)emit_collect_end(&t->reports, now_ms, &t->rows);
+    t->deps.on_settled = NULL;
+    append(t);
+    target_free(t);
+}
+
+target_info target_info_of(const target *t)
+{
+    return (target_info){ .url = t->url, .discovered = t->discovered, .labels = t->labels, .job = t->job,
+                          .interval_ms = t->interval_ms, .timeout_ms = t->timeout_ms, .last_ms = t->last_ms,
+                          .last_duration_s = t->last_duration_s, .up = t->up, .error = t->error };
+}
+
+const page_cache *target_page(const target *t) { return t->page; }
