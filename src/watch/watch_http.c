@@ -1,0 +1,275 @@
+/* watch/watch_http.c - Prometheus's pages about targets: what is scraped, how it went, what the names mean.
+ *
+ * Answers have the shape of Prometheus's HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/#targets):
+ * {"status":"success","data":…}. Configured and discovered replicas are targets like any other; their pool is their
+ * job. A job that cannot run is shown as one target without a URL, down, with the reason. */
+#include "watch/receive/remote_write.h"
+#include "watch/watch_room.h"
+#include <stdio.h>
+
+#define ANSWER_MAX (64u << 20)
+
+static void reply_json(http_request *req, buf *out)
+{
+    if (buf_failed(out))
+        http_reply_err(req, &(err){ .kind = out->failed, .message = "could not write the answer: it is too long, or memory ran out" });
+    else
+        http_reply(req, 200, "application/json", buf_str(out));
+}
+
+static json_writer begin_answer(buf *out)
+{
+    json_writer w = json_writer_to(out);
+    json_begin(&w, '{');
+    json_put_cstr(&w, "status", "success");
+    json_key(&w, "data");
+    return w;
+}
+
+static void put_labels(json_writer *w, const char *key, labels l)
+{
+    json_key(w, key);
+    json_begin(w, '{');
+    for (size_t i = 0; i < l.len; i++) {
+        json_key_str(w, l.at[i].name);
+        json_str(w, l.at[i].value);
+    }
+    json_end(w, '}');
+}
+
+static void put_duration(json_writer *w, const char *key, int64_t ms)
+{
+    char text[CLOCK_ISO_MAX];
+    clock_format_duration(text, ms);
+    json_put_cstr(w, key, text);
+}
+
+static void put_target(json_writer *w, str pool_name, const target_info *t)
+{
+    char when[CLOCK_ISO_MAX] = "0001-01-01T00:00:00Z";    /* Go's zero time, as Prometheus shows it */
+    if (t->last_ms)
+        clock_format_iso(when, t->last_ms);
+    json_begin(w, '{');
+    put_labels(w, "discoveredLabels", t->discovered);
+    put_labels(w, "labels", t->labels);
+    json_put_str(w, "scrapePool", pool_name);
+    json_put_cstr(w, "scrapeUrl", t->url);
+    json_put_cstr(w, "globalUrl", t->url);
+    json_put_cstr(w, "lastError", t->error);
+    json_put_cstr(w, "lastScrape", when);
+    json_put_double(w, "lastScrapeDuration", t->last_duration_s);
+    json_put_cstr(w, "health", t->up == 1 ? "up" : t->up == 0 ? "down" : "unknown");
+    put_duration(w, "scrapeInterval", t->interval_ms);
+    put_duration(w, "scrapeTimeout", t->timeout_ms);
+    json_end(w, '}');
+}
+
+/* Every target with its pool's name, replicas first; NULL beyond the last. */
+static target *target_at(watch *w, size_t i, str *ret_pool)
+{
+    for (size_t r = 0; r < w->replicas.len; r++) {
+        target *t = replica_target(w->replicas.at[r]);
+        if (t && i-- == 0) {
+            *ret_pool = replica_config_of(w->replicas.at[r])->job;
+            return t;
+        }
+    }
+    for (size_t p = 0; p < w->pools.len; p++) {
+        target *t;
+        for (size_t k = 0; (t = pool_target_at(w->pools.at[p], k)); k++) {
+            if (i-- == 0) {
+                *ret_pool = pool_job(w->pools.at[p])->name;
+                return t;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool wanted(str filter, str pool_name) { return !filter.len || str_eq(filter, pool_name); }
+
+static void put_active(json_writer *j, watch *w, str filter)
+{
+    target *t;
+    str name;
+    for (size_t i = 0; (t = target_at(w, i, &name)); i++) {
+        target_info info = target_info_of(t);
+        if (wanted(filter, name))
+            put_target(j, name, &info);
+    }
+    for (size_t p = 0; p < w->pools.len; p++) {
+        const scrape_job *job = pool_job(w->pools.at[p]);
+        const char *reason = pool_down_reason(w->pools.at[p]);
+        label l = { STR("job"), job->name };
+        if (reason[0] && wanted(filter, job->name))
+            put_target(j, job->name, &(target_info){ .url = "", .discovered = { &l, 1 }, .labels = { &l, 1 }, .interval_ms = job->interval_ms,
+                                                     .timeout_ms = job->timeout_ms, .error = reason });
+    }
+}
+
+static void put_dropped(json_writer *j, watch *w, str filter)
+{
+    for (size_t p = 0; p < w->pools.len; p++) {
+        labels discovered;
+        for (size_t i = 0; pool_dropped_at(w->pools.at[p], i, &discovered); i++) {
+            if (!wanted(filter, pool_job(w->pools.at[p])->name))
+                continue;
+            json_begin(j, '{');
+            put_labels(j, "discoveredLabels", discovered);
+            json_end(j, '}');
+        }
+    }
+}
+
+static void put_dropped_counts(json_writer *j, watch *w)
+{
+    json_key(j, "droppedTargetCounts");
+    json_begin(j, '{');
+    for (size_t p = 0; p < w->pools.len; p++) {
+        labels discovered;
+        int64_t n = 0;
+        while (pool_dropped_at(w->pools.at[p], (size_t)n, &discovered))
+            n++;
+        json_key_str(j, pool_job(w->pools.at[p])->name);
+        json_i64(j, n);
+    }
+    json_end(j, '}');
+}
+
+static void handle_targets(http_request *req)
+{
+    watch *w = req->route_ctx;
+    str state = STR_EMPTY, filter = STR_EMPTY;
+    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
+    http_param(req, "state", &state);
+    http_param(req, "scrapePool", &filter);
+    json_writer j = begin_answer(&out);
+    json_begin(&j, '{');
+    json_key(&j, "activeTargets");
+    json_begin(&j, '[');
+    if (!str_is(state, "dropped"))
+        put_active(&j, w, filter);
+    json_end(&j, ']');
+    json_key(&j, "droppedTargets");
+    json_begin(&j, '[');
+    if (!str_is(state, "active"))
+        put_dropped(&j, w, filter);
+    json_end(&j, ']');
+    put_dropped_counts(&j, w);
+    json_end(&j, '}');
+    json_end(&j, '}');
+    reply_json(req, &out);
+}
+
+static void handle_pools(http_request *req)
+{
+    watch *w = req->route_ctx;
+    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
+    AUTO(map_done) map seen = MAP_INIT;
+    json_writer j = begin_answer(&out);
+    json_begin(&j, '{');
+    json_key(&j, "scrapePools");
+    json_begin(&j, '[');
+    for (size_t i = 0; i < w->replicas.len + w->pools.len; i++) {
+        str name = i < w->replicas.len ? replica_config_of(w->replicas.at[i])->job : pool_job(w->pools.at[i - w->replicas.len])->name;
+        if (!map_has(&seen, name))
+            json_str(&j, name);
+        if (map_set(&seen, name, w))
+            break;
+    }
+    json_end(&j, ']');
+    json_end(&j, '}');
+    json_end(&j, '}');
+    reply_json(req, &out);
+}
+
+/* ---- metadata ---- */
+static int64_t limit_of(http_request *req, const char *name)
+{
+    str text;
+    int64_t n;
+    return http_param(req, name, &text) && str_to_i64(text, &n) && n >= 0 ? n : -1;
+}
+
+/* Prometheus says "unknown" where # TYPE was missing; the rest are its words. */
+static void put_meta(json_writer *j, exposition_meta m)
+{
+    json_put_cstr(j, "type", metric_type_name(m.type));
+    json_put_str(j, "help", m.help);
+    json_put_str(j, "unit", m.unit);
+}
+
+static void handle_targets_metadata(http_request *req)
+{
+    watch *w = req->route_ctx;
+    str metric = STR_EMPTY, pool_name;
+    int64_t limit = limit_of(req, "limit"), put = 0;
+    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
+    target *t;
+    http_param(req, "metric", &metric);
+    json_writer j = begin_answer(&out);
+    json_begin(&j, '[');
+    for (size_t i = 0; (t = target_at(w, i, &pool_name)); i++) {
+        const page_cache *page = target_page(t);
+        for (size_t k = 0; k < page_meta_count(page) && (limit < 0 || put < limit); k++) {
+            exposition_meta m = page_meta_at(page, k);
+            if (metric.len && !str_eq(metric, m.family))
+                continue;
+            json_begin(&j, '{');
+            put_labels(&j, "target", target_info_of(t).labels);
+            if (!metric.len)
+                json_put_str(&j, "metric", m.family);
+            put_meta(&j, m);
+            json_end(&j, '}');
+            put++;
+        }
+    }
+    json_end(&j, ']');
+    json_end(&j, '}');
+    reply_json(req, &out);
+}
+
+/* One entry a family: the first target that tells of it speaks for all (Prometheus lists each different wording). */
+static void handle_metadata(http_request *req)
+{
+    watch *w = req->route_ctx;
+    str metric = STR_EMPTY, pool_name;
+    int64_t limit = limit_of(req, "limit");
+    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
+    AUTO(map_done) map seen = MAP_INIT;
+    target *t;
+    http_param(req, "metric", &metric);
+    json_writer j = begin_answer(&out);
+    json_begin(&j, '{');
+    for (size_t i = 0; (t = target_at(w, i, &pool_name)); i++) {
+        const page_cache *page = target_page(t);
+        for (size_t k = 0; k < page_meta_count(page); k++) {
+            exposition_meta m = page_meta_at(page, k);
+            if ((metric.len && !str_eq(metric, m.family)) || map_has(&seen, m.family) || (limit >= 0 && (int64_t)seen.len >= limit))
+                continue;
+            if (map_set(&seen, m.family, w))
+                break;
+            json_key_str(&j, m.family);
+            json_begin(&j, '[');
+            json_begin(&j, '{');
+            put_meta(&j, m);
+            json_end(&j, '}');
+            json_end(&j, ']');
+        }
+    }
+    json_end(&j, '}');
+    json_end(&j, '}');
+    reply_json(req, &out);
+}
+
+err_kind watch_routes(watch *w, http_server *s, err *e)
+{
+    const http_route routes[] = {
+        { HTTP_GET, "/api/v1/targets", handle_targets, w, 0, 0 },
+        { HTTP_GET, "/api/v1/targets/metadata", handle_targets_metadata, w, 0, 0 },
+        { HTTP_GET, "/api/v1/metadata", handle_metadata, w, 0, 0 },
+        { HTTP_GET, "/api/v1/scrape_pools", handle_pools, w, 0, 0 },
+        { HTTP_POST, "/api/v1/write", remote_write_handle, &w->deps.sink, HTTP_ROUTE_LOCAL, REMOTE_WRITE_MAX_BODY },
+    };
+    return http_server_routes(s, routes, COUNT_OF(routes), e);
+}
