@@ -268,11 +268,10 @@ static void note_answer(diagnose *d, subject *s, const replica_info *r, const sy
 static rank_context context_of(diagnose *d, const subject *s, const replica_info *r, int64_t now_ms)
 {
     const diagnose_config *c = d->config;
-    bool in_change = r->process == PROCESS_STARTING || r->process == PROCESS_STOPPING;
     bool young = r->process_start_ms > 0 && now_ms - r->process_start_ms < c->start_grace_ms && !s->answered;
     return (rank_context){
         .tick_ms = c->tick_ms, .freeze_after_ms = c->freeze_after_ms, .saturated_after_ms = c->saturated_after_ms,
-        .inconclusive_after_ms = c->inconclusive_after_ms, .starting = in_change || young, .answered = s->answered,
+        .inconclusive_after_ms = c->inconclusive_after_ms, .starting = young || r->process == PROCESS_STOPPING, .answered = s->answered,
         .was_saturated = s->saturated_ms > 0 && now_ms - s->saturated_ms < SATURATED_MEMORY_MS,
     };
 }

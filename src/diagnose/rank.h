@@ -18,7 +18,7 @@ typedef enum cause_id { CAUSE_NONE, CAUSE_ENGINE_DEAD, CAUSE_ENGINE_FROZEN, CAUS
 typedef struct rank_context {
     int64_t tick_ms;               /* "twice in a row" is two ticks */
     int64_t freeze_after_ms, saturated_after_ms, inconclusive_after_ms;
-    bool starting;                 /* watch starts or stops the process, or it is younger than the grace and never answered */
+    bool starting;                 /* watch is stopping the process, or it is younger than the grace and never answered */
     bool answered;                 /* the present process (or, without one, the replica) has answered at least once */
     bool was_saturated;            /* the last verdict before this one was saturation */
 } rank_context;

@@ -149,12 +149,12 @@ static void correct_by_watch(symptom_set *s, const replica_info *r)
         s->answer[SYMPTOM_PROCESS_GONE] = SYMPTOM_YES;
         s->answer[SYMPTOM_PROCESS_ALIVE] = s->answer[SYMPTOM_PROCESS_STOPPED] = SYMPTOM_NO;
         s->value[SYMPTOM_PROCESS_GONE] = s->value[SYMPTOM_PROCESS_ALIVE] = 0;
-    } else if (r->process == PROCESS_RUNNING && symptom_is(s, SYMPTOM_PROCESS_GONE)) {
+    } else if ((r->process == PROCESS_RUNNING || r->process == PROCESS_STARTING) && symptom_is(s, SYMPTOM_PROCESS_GONE)) {
         s->answer[SYMPTOM_PROCESS_GONE] = SYMPTOM_NO;
         s->answer[SYMPTOM_PROCESS_ALIVE] = SYMPTOM_YES;
         s->value[SYMPTOM_PROCESS_GONE] = s->value[SYMPTOM_PROCESS_ALIVE] = 1;
     }
-    if (r->process == PROCESS_STARTING || r->process == PROCESS_STOPPING)
+    if (r->process == PROCESS_STOPPING)
         s->answer[SYMPTOM_PROCESS_GONE] = SYMPTOM_NO;   /* watch itself is replacing it */
     if (symptom_is(s, SYMPTOM_SCRAPE_REFUSED) && str_find(str_from(r->scrape_error), STR("refused")) < 0)
         s->answer[SYMPTOM_SCRAPE_REFUSED] = SYMPTOM_NO;
