@@ -1,0 +1,27 @@
+/* A chunk's bytes: the first byte is the count that an index claims. What decodes must code back to samples. */
+#include "store/chunk.h"
+#include "base/fuzz.h"
+
+FUZZ(input)
+{
+    if (str_empty(input))
+        return;
+    uint32_t count = (uint8_t)input.ptr[0];
+    str bytes = str_skip(input, 1);
+    sample_vec out = { 0 };
+    err_kind k = chunk_decode(bytes, count, INT64_MIN, INT64_MAX, &out);
+    assert(k != OK || out.len == count);
+    chunk *c = chunk_new(CHUNK_MAX_SAMPLES);
+    for (size_t i = 0; c && i < out.len && i < CHUNK_MAX_SAMPLES; i++) {
+        k = chunk_append(c, out.at[i].t_ms, out.at[i].v);
+        assert(k == OK);
+    }
+    sample_vec again = { 0 };
+    if (c && c->count) {
+        k = chunk_decode(chunk_bytes(c), c->count, INT64_MIN, INT64_MAX, &again);
+        assert(k == OK && memcmp(again.at, out.at, again.len * sizeof *again.at) == 0);
+    }
+    chunk_unref(c);
+    vec_done(&out);
+    vec_done(&again);
+}
