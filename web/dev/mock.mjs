@@ -46,7 +46,7 @@ function host(t_s) {
 const replica = (name, at, more) => ({
   id: `replica:${more.job ?? 'chat'}/${at}`, name, job: 'chat', instance: at, url: `http://${at}`, engine: 'llama.cpp', version: 'b7010', model: 'tiny-llama-chat-q8', discovered: false,
   state: 'healthy', process: { state: 'running', pid: 4121, start_ms: begun - 50 * MIN, restarts: 0, last_exit_code: -1, last_signal: -1 },
-  up: 1, scrape_error: '', health: 1, completion: 1, probe_error: '', ttft_s: 0.182, progress: 'moving', running: 4, waiting: 0, tokens_per_s: 118, kv_cache_ratio: 0.41, ...more,
+  up: 1, scrape_error: '', health: 1, completion: 1, probe_error: '', ttft_s: 0.182, progress: 'progressing', running: 4, waiting: 0, tokens_per_s: 118, kv_cache_ratio: 0.41, ...more,
 })
 
 function replicas(t_s) {
@@ -59,7 +59,7 @@ function replicas(t_s) {
   if (scene === 'trouble') {
     Object.assign(all[0], { state: 'stalled', completion: 0, probe_error: 'no first token within 10 s', progress: 'stalled', running: 6, waiting: 9, tokens_per_s: 0, ttft_s: null })
     all[0].process.restarts = 1
-    Object.assign(all[1], { state: 'saturated', running: 32, waiting: 57, kv_cache_ratio: 0.98, ttft_s: 3.9, progress: 'moving' })
+    Object.assign(all[1], { state: 'saturated', running: 32, waiting: 57, kv_cache_ratio: 0.98, ttft_s: 3.9, progress: 'saturated' })
   }
   return all
 }

@@ -57,20 +57,23 @@ export interface ChartProps {
 
 export function Chart(p: ChartProps) {
   const place = useRef<HTMLDivElement>(null)
+  const plot = useRef<uPlot | null>(null)
+  const data = useRef<uPlot.AlignedData>([[]])
+  data.current = align(p.series, p.from_s, p.to_s, p.step_s) as unknown as uPlot.AlignedData
+  const names = p.series.map((s) => JSON.stringify(s.metric)).join()
   useEffect(() => {
     const el = place.current!
-    let plot: uPlot | null = null
     const draw = () => {
-      plot?.destroy()
-      const data = align(p.series, p.from_s, p.to_s, p.step_s) as unknown as uPlot.AlignedData
-      plot = new uPlot(options(p.series, p.hidden, el.clientWidth, p.on_point), data, el)
+      plot.current?.destroy()
+      plot.current = new uPlot(options(p.series, p.hidden, el.clientWidth, p.on_point), data.current, el)
     }
     draw()
     const scheme = matchMedia('(prefers-color-scheme: dark)')
-    const sized = new ResizeObserver(() => plot?.setSize({ width: el.clientWidth, height: HEIGHT }))
+    const sized = new ResizeObserver(() => plot.current?.setSize({ width: el.clientWidth, height: HEIGHT }))
     sized.observe(el)
     scheme.addEventListener('change', draw)
-    return () => { scheme.removeEventListener('change', draw); sized.disconnect(); plot?.destroy() }
-  }, [p.series, p.hidden, p.from_s, p.to_s, p.step_s])
+    return () => { scheme.removeEventListener('change', draw); sized.disconnect(); plot.current?.destroy(); plot.current = null }
+  }, [names, p.hidden])
+  useEffect(() => { plot.current?.setData(data.current) }, [p.series]) /* the same lines, newer: no flicker, the cursor stays */
   return <div ref={place} class="chart" role="img" aria-label={p.label} />
 }

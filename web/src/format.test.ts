@@ -1,5 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { bytes, duration, moment, number, parse_duration, percent, sample, series_name, subject_parts } from './format'
+import { lang } from './i18n'
+
+beforeAll(() => { lang.value = 'en' })
 
 describe('numbers as people read them', () => {
   it.each([
@@ -18,6 +21,14 @@ describe('numbers as people read them', () => {
     const now = new Date(2026, 10, 21, 12, 0, 0).getTime()
     expect(moment(now - 1000, now)).toBe('11:59:59')
     expect(moment(now - 86_400_000, now)).toBe('2026-11-20 12:00:00')
+  })
+})
+
+describe('durations in Chinese', () => {
+  it.each([[0.182, '182 毫秒'], [200, '3 分 20 秒'], [7500, '2 小时 5 分']])('%s', (v, want) => {
+    lang.value = 'zh'
+    expect(duration(v)).toBe(want)
+    lang.value = 'en'
   })
 })
 

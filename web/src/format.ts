@@ -1,4 +1,6 @@
 /* Numbers as people read them. Everything missing (null, undefined, NaN) is a dash. */
+import { lang } from './i18n'
+
 const DASH = '–'
 type Maybe = number | null | undefined
 const missing = (v: Maybe): v is null | undefined => v === null || v === undefined || !Number.isFinite(v)
@@ -34,14 +36,16 @@ export function number(v: Maybe): string {
 const trim = (v: number) => String(Number(v.toPrecision(3)))
 
 /* Seconds as a duration a person would say: "230 ms", "1.4 s", "3 min 20 s", "2 h 5 min", "3 d 4 h". */
+const units = { en: { ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd' }, zh: { ms: '毫秒', s: '秒', min: '分', h: '小时', d: '天' } }
 export function duration(s: Maybe): string {
+  const u = units[lang.value]
   if (missing(s)) return DASH
   if (s < 0) return `-${duration(-s)}`
-  if (s === 0) return '0 s'
-  if (s < 0.9995) return `${s < 0.01 ? (s * 1000).toFixed(1) : Math.round(s * 1000)} ms`
-  if (s < 59.95) return `${s < 9.95 ? Number(s.toFixed(1)) : Math.round(s)} s`
+  if (s === 0) return `0 ${u.s}`
+  if (s < 0.9995) return `${s < 0.01 ? (s * 1000).toFixed(1) : Math.round(s * 1000)} ${u.ms}`
+  if (s < 59.95) return `${s < 9.95 ? Number(s.toFixed(1)) : Math.round(s)} ${u.s}`
   const whole = Math.round(s)
-  const steps: [string, number][] = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]]
+  const steps: [string, number][] = [[u.d, 86400], [u.h, 3600], [u.min, 60], [u.s, 1]]
   const at = steps.findIndex(([, n]) => whole >= n)
   const [unit, size] = steps[at]
   const rest = steps[at + 1] ? Math.floor((whole % size) / steps[at + 1][1]) : 0

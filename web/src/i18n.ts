@@ -63,6 +63,7 @@ const texts = {
   'host.net': ['Network', '网络'],
   'host.pressure': ['Pressure', '压力'],
   'host.cores': ['{n} cores', '{n} 核'],
+  'host.loads': ['5 min {a} · 15 min {b}', '5 分 {a} · 15 分 {b}'],
   'host.of': ['of {x}', '共 {x}'],
   'host.used': ['{x} used', '已用 {x}'],
   'host.psi_memory': ['mem', '内存'],
@@ -97,6 +98,12 @@ const texts = {
   'state.closed': ['closed', '已结'],
   'state.up': ['up', '在线'],
   'state.down': ['down', '离线'],
+  'state.idle': ['idle', '空闲'],
+  'state.progressing': ['progressing', '进行中'],
+  'state.starting': ['starting', '启动中'],
+  'state.running': ['running', '运行中'],
+  'state.stopping': ['stopping', '停止中'],
+  'state.exited': ['exited', '已退出'],
   'state.suggested': ['suggested', '建议'],
   'state.waiting': ['waiting', '等待'],
   'state.acting': ['acting', '执行中'],
@@ -104,6 +111,13 @@ const texts = {
   'state.done': ['done', '完成'],
   'state.needs_human': ['needs a human', '需要人工'],
   'state.cancelled': ['cancelled', '已取消'],
+
+  /* kinds of subject */
+  'kind.replica': ['replica', '副本'],
+  'kind.host': ['host', '主机'],
+  'kind.process': ['process', '进程'],
+  'kind.rule': ['rule', '规则'],
+  'kind.policy': ['policy', '策略'],
 
   /* causes and confidence */
   'cause.engine_dead': ['Engine dead', '引擎已死'],
@@ -255,7 +269,7 @@ export function t(key: Text, args?: Record<string, string | number>): string {
 }
 
 /* A name galen sent (state, cause …): its row, or the name with spaces for underscores. */
-export function word(group: 'state' | 'cause' | 'conf' | 'mode', name: string | undefined): string {
+export function word(group: 'state' | 'cause' | 'conf' | 'mode' | 'kind', name: string | undefined): string {
   if (!name) return '–'
   const row = all_texts[`${group}.${name.replace(/[ -]/g, '_')}`]
   return row ? row[lang.value === 'zh' ? 1 : 0] : name.replace(/_/g, ' ')

@@ -41,7 +41,7 @@ export const Loading = () => <p class="empty" role="status">{t('loading')}</p>
 export function Subject({ id }: { id: string | undefined }) {
   if (!id) return <span class="muted">–</span>
   const [kind, name] = subject_parts(id)
-  return <span class="subject" title={id}>{kind && <span class="muted">{kind} </span>}<span class="mono">{name}</span></span>
+  return <span class="subject" title={id}>{kind && <span class="muted">{word('kind', kind)} </span>}<span class="mono">{name}</span></span>
 }
 
 export function Labels({ labels, without = [] }: { labels: Record<string, string> | undefined; without?: string[] }) {

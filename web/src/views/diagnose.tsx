@@ -85,7 +85,7 @@ function Story({ i, records }: { i: Incident; records: AuditRecord[] }) {
     { title: t('diag.cause'), tone: incident_tone({ ...i, closed_ms: 0 }),
       body: <><b>{word('cause', i.cause)}</b> <span class="muted">{word('conf', i.confidence)}</span></> },
     { title: t('diag.action'), tone: i.act === false ? 'idle' : episode ? tone_of(episode.state) : last_act ? 'busy' : 'idle',
-      body: i.act === false ? t('diag.hands_off') : episode ? <>{episode.action} <State name={episode.state} /> <span class="muted">{episode.reason}</span></> : last_act?.message || t('diag.no_action') },
+      body: i.act === false ? t('diag.hands_off') : episode ? <><b>{episode.action}</b> <State name={episode.state} /> <span class="muted">{episode.reason}</span></> : last_act?.message || t('diag.no_action') },
     { title: t('diag.outcome'), tone: is_open(i) ? 'busy' : 'ok',
       body: is_open(i) ? t('diag.pending') : t('diag.recovered', { x: duration(lasted_s(i)) }) },
   ]

@@ -31,7 +31,7 @@ function IncidentBand({ o, i }: { o: Overview; i: Incident }) {
       <div class="grow">
         <strong>{word('cause', i.cause)}</strong> <Subject id={i.subject} /> <span class="muted">{word('conf', i.confidence)}</span>
         <p>{pick(i.summary, i.summary_zh)}</p>
-        {healing && <p class="healing"><State name={healing.state} /> {healing.action} <span class="muted">{healing.reason}</span></p>}
+        {healing && <p class="healing"><State name={healing.state} /> <b>{healing.action}</b> <span class="muted">{healing.reason}</span></p>}
       </div>
       <div class="age">{t('for', { x: duration(age_s(o, i.opened_ms)) })}</div>
     </a>
@@ -90,7 +90,7 @@ function tiles(h: Host): Tile[] {
   return [
     { title: t('host.cpu'), value: percent(num(h.cpu_ratio)), note: h.cores ? t('host.cores', { n: number(num(h.cores)) }) : '', keys: ['cpu_ratio'], max: 1, level: num(h.cpu_ratio) },
     { title: t('host.memory'), value: bytes(mem), note: `${t('host.of', { x: bytes(total) })}${swap ? ` · ${t('host.swap', { x: bytes(swap) })}` : ''}`, keys: ['memory_used_bytes'], max: total ?? undefined, level: mem !== null && total ? mem / total : null },
-    { title: t('host.load'), value: number(num(h.load1)), note: `5 min ${number(num(h.load5))} · 15 min ${number(num(h.load15))}`, keys: ['load1'], level: num(h.load1) !== null && h.cores ? num(h.load1)! / h.cores / 2 : null },
+    { title: t('host.load'), value: number(num(h.load1)), note: t('host.loads', { a: number(num(h.load5)), b: number(num(h.load15)) }), keys: ['load1'], level: num(h.load1) !== null && h.cores ? num(h.load1)! / h.cores / 2 : null },
     { title: t('host.disk'), value: per_second(sum(h.disk_read_bytes_per_s, h.disk_write_bytes_per_s)), note: t('host.used', { x: percent(num(h.disk_used_ratio)) }), keys: ['disk_write_bytes_per_s', 'disk_read_bytes_per_s'], level: num(h.disk_used_ratio) },
     { title: t('host.net'), value: per_second(sum(h.net_receive_bytes_per_s, h.net_transmit_bytes_per_s)), note: `↓ ${per_second(num(h.net_receive_bytes_per_s))} ↑ ${per_second(num(h.net_transmit_bytes_per_s))}`, keys: ['net_receive_bytes_per_s', 'net_transmit_bytes_per_s'] },
     { title: t('host.pressure'), value: psi('pressure_cpu_ratio'), note: `${t('host.psi_memory')} ${psi('pressure_memory_ratio')} · ${t('host.psi_io')} ${psi('pressure_io_ratio')}`, keys: ['pressure_cpu_ratio', 'pressure_io_ratio'], level: Math.max(num(h.pressure_memory_ratio) ?? 0, (num(h.pressure_cpu_ratio) ?? 0) / 2) },

@@ -23,7 +23,7 @@ function ReplicaRow({ r }: { r: Replica }) {
       <td><State name={r.state ?? 'unknown'} /></td>
       <td><b>{r.name || r.instance}</b><div class="muted mono">{r.url ?? r.instance}</div>{r.discovered && <span class="label">{t('engine.found')}</span>}</td>
       <td>{r.engine || '–'} <span class="muted">{r.version}</span><div class="muted">{r.model}</div></td>
-      <td>{p?.state && p.state !== 'none' ? <>{p.state.replace(/_/g, ' ')} <span class="muted">{p.pid && p.pid > 0 ? t('engine.pid', { n: p.pid }) : ''}</span>
+      <td>{p?.state && p.state !== 'none' ? <>{word('state', p.state)} <span class="muted">{p.pid && p.pid > 0 ? t('engine.pid', { n: p.pid }) : ''}</span>
         <div class="muted">{p.start_ms ? t('since', { x: moment(p.start_ms) }) : ''}{p.restarts ? ` · ${p.restarts} ${t('engine.restarts')}` : ''}</div></> : <span class="muted">{t('watch.not_supervised')}</span>}</td>
       <td><span class="nowrap">{t('watch.probe_health')} {probe_word(r.health)}</span> <span class="nowrap">{t('watch.probe_completion')} {probe_word(r.completion)}</span>
         <div class="muted">{t('engine.ttft')} {duration(r.ttft_s)}</div></td>
