@@ -29,6 +29,7 @@ struct http_fetch {
     CURL *easy;
     struct curl_slist *fields;
     fetch_state state;
+    bool head_only;
     bool added; /* libcurl's multi has it */
     size_t max_body, body_bytes, header_bytes;
     int64_t timeout_ms, connect_timeout_ms;
@@ -85,6 +86,11 @@ static void fetch_free(http_fetch *f)
 }
 
 /* ---- sentences ---- */
+
+static err_kind explain_too_long(const http_fetch *f, err *e)
+{
+    return err_set(e, ERR_LIMIT, "the answer is longer than the %zu bytes allowed; it was cut off", f->max_body);
+}
 
 static err_kind explain_timeout(const http_fetch *f, err *e)
 {
@@ -382,7 +388,7 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *fetch)
         return piece.len + 1; /* any other number than the piece's length ends the transfer */
     f->body_bytes += piece.len;
     if (f->body_bytes > f->max_body)
-        err_set(&f->cut, ERR_LIMIT, "the answer is longer than the %zu bytes allowed; it was cut off", f->max_body);
+        explain_too_long(f, &f->cut);
     else if (f->on_data && f->on_data(f->ctx, piece))
         err_set(&f->cut, ERR_CANCELED, "the answer was not wanted to its end");
     else if (!f->on_data && buf_append(&f->body, piece))
@@ -448,13 +454,14 @@ static err_kind set_method(http_fetch *f, const http_fetch_options *o, err *e)
 
     if (has_line_break(str_from(method)) || !method[0])
         return err_set(e, ERR_INVALID, "cannot send a request without a method");
-    if (strcmp(method, "HEAD") == 0)
+    f->head_only = strcmp(method, "HEAD") == 0;
+    if (f->head_only)
         code = curl_easy_setopt(f->easy, CURLOPT_NOBODY, 1L);
     else if (o->body.ptr || strcmp(method, "POST") == 0) {
         code = curl_easy_setopt(f->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body.len);
         code = code ? code : curl_easy_setopt(f->easy, CURLOPT_COPYPOSTFIELDS, o->body.ptr ? o->body.ptr : "");
     }
-    if (!code && strcmp(method, "HEAD") != 0)
+    if (!code && !f->head_only)
         code = curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, method);
     return code ? err_nomem(e) : OK;
 }
@@ -500,6 +507,8 @@ static void set_limits(http_fetch *f)
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, f->reason);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)f->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)f->connect_timeout_ms);
+    if (!f->head_only) /* an announced size ends it at once; what is not announced ends in on_body */
+        curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->max_body);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");

@@ -304,6 +304,8 @@ static const struct {
     { "an answer that never ends its head", "HTTP/1.1 200 OK\r\n", false, false, ERR_TIMEOUT, "within 60 ms" },
     { "an answer that stops in its body", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", false, false, ERR_TIMEOUT,
       "did not end within 60 ms" },
+    { "an answer that announces too much", "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\nabc", false, false,
+      ERR_LIMIT, "longer than the 100000 bytes" },
     { "an answer that goes on for ever", "HTTP/1.1 200 OK\r\n\r\n", true, false, ERR_LIMIT,
       "longer than the 100000 bytes" },
     { "a field that goes on for ever", "HTTP/1.1 200 OK\r\nX: ", true, false, ERR_LIMIT, "header line" },
