@@ -76,7 +76,7 @@ if step build-asan build_asan; then
     step unit unit build-asan unit
     step corpora unit build-asan fuzz
     step serve tests/serve_briefly.sh "$galen" 10
-    with tests/kill9.py kill-9 python3 tests/kill9.py --galen "$galen" --rounds 5
+    with tests/kill9.py kill-9 python3 tests/kill9.py "$galen" --rounds 5
     with tests/bad_input.py bad-input python3 tests/bad_input.py --galen "$galen"
     with tests/page.mjs page tests/page.sh "$galen"
     step promtool tests/promtool.sh "$galen"
