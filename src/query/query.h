@@ -5,6 +5,7 @@
  * raw series of whatever engine each target runs. */
 #pragma once
 #include "store/store.h"
+#include <stdio.h>
 
 /* ---- parse ---- */
 typedef struct ast ast;
@@ -12,8 +13,17 @@ typedef struct ast ast;
  * where it has one, and a hint. */
 err_kind promql_parse(str text, arena *a, ast **ret, err *e);
 void promql_format(const ast *node, buf *out);            /* canonical one-line text */
-/* A metric selector alone, `up{job="x"}`, as match[] takes: matchers live in `a`. */
+/* A metric selector alone, `up{job="x"}`, as match[] takes: matchers live in `a`; their regular expressions are
+ * compiled and the caller's: promql_selector_done. On error nothing is left to free. */
 err_kind promql_parse_selector(str text, arena *a, matcher **ret, size_t *ret_n, err *e);
+void promql_selector_done(matcher *m, size_t n);
+#define PROMQL_MAX_ARGS 64               /* arguments of one call */
+/* Feature bits, of query_options.features too. Experimental functions are refused by the parser unless enabled;
+ * like the parser's other rules this is one setting of the process. query_engine_new sets it. */
+#define PROMQL_EXPERIMENTAL_FUNCTIONS 1u
+void promql_enable(unsigned features);
+/* The bit of an --enable-feature name; 0 if there is none. "promql-experimental-functions" */
+unsigned promql_feature(str name);
 
 /* ---- evaluate ---- */
 typedef struct query_engine query_engine;
@@ -30,13 +40,19 @@ typedef struct query_series { labels labels; sample *at; size_t len; } query_ser
 typedef struct query_result {
     arena arena;                  /* owns all below */
     query_value_type type;
+    int64_t at_ms;                /* the time asked for (a range's end) */
     query_series *series; size_t len;   /* vector: one sample each; scalar: one series without labels */
     str string;
     str *warnings; size_t warning_count;
     str *infos; size_t info_count;
     select_stats stats;
 } query_result;
-void query_result_done(query_result *r);
+void query_result_done(query_result *r);     /* also after an error; a zeroed one is fine */
+/* For `galen query`: as promtool prints it, `up{job="x"} => 1 @[1435781430.781]`, or the data object of the HTTP
+ * API. Returns 0, or 1 if writing failed. Warnings and infos go to stderr. */
+int query_print(const query_result *r, FILE *out, bool json);
+/* {"resultType": …, "result": …} as the HTTP API shows it. */
+void query_result_json(const query_result *r, buf *out);
 
 query_engine *query_engine_new(store *s, const query_options *o);   /* NULL without memory */
 void query_engine_free(query_engine *q);
@@ -44,6 +60,17 @@ void query_engine_free(query_engine *q);
  * ERR_PARSE: the expression; ERR_EXEC: it failed while running; ERR_TIMEOUT, ERR_CANCELED, ERR_LIMIT. */
 err_kind query_instant(query_engine *q, str expr, int64_t t_ms, const atomic_bool *cancel, query_result *ret, err *e);
 err_kind query_range(query_engine *q, str expr, int64_t from_ms, int64_t to_ms, int64_t step_ms, const atomic_bool *cancel, query_result *ret, err *e);
+/* The same with what one request may ask for; zeroed fields: the engine's. Fields can only lower the limits. */
+typedef struct query_request {
+    str expr;
+    int64_t from_ms, to_ms, step_ms;  /* step_ms 0: instant, at to_ms */
+    int64_t lookback_ms, timeout_ms;
+    int64_t waited_ms;                /* already spent, in a queue: counts against the timeout */
+    size_t limit;                     /* series in the result; beyond it they are cut and a warning says so */
+    const atomic_bool *cancel;        /* may be NULL */
+} query_request;
+err_kind query_run(query_engine *q, const query_request *r, query_result *ret, err *e);
+const query_options *query_engine_options(const query_engine *q);  /* with the defaults filled in */
 /* For rooms that only want a number: the first sample of an instant vector or the scalar. ERR_NOT_FOUND if empty. */
 err_kind query_number(query_engine *q, str expr, int64_t t_ms, double *ret, err *e);
 
@@ -51,6 +78,18 @@ err_kind query_number(query_engine *q, str expr, int64_t t_ms, double *ret, err 
 typedef struct http_server http_server;
 typedef struct net_poster net_poster;
 typedef struct query_http query_http;
-/* A pool of `threads` runs the queries; replies are posted back to the loop. */
+/* A pool of `threads` (0: 2) runs the queries; replies are posted back to the loop. At most QUERY_QUEUE_MAX wait,
+ * beyond that the answer is 503 at once. A client that goes away cancels its query. */
+#define QUERY_QUEUE_MAX 256
+/* What /api/v1/status/{config,flags,runtimeinfo,buildinfo} tell of the process; strings are borrowed and must
+ * outlive the room. All may be empty. Set once, before the first request. */
+typedef struct query_about {
+    str config_yaml;
+    const char *const *flags;         /* name, value, name, value, NULL */
+    const char *version, *revision, *build_date, *data_dir, *retention;
+    bool (*config_ok)(void *ctx, int64_t *ret_loaded_ms);  /* did the last reload succeed, and when; may be NULL */
+    void *ctx;
+} query_about;
+void query_http_about(query_http *h, const query_about *about);
 err_kind query_http_open(query_engine *q, store *s, http_server *server, net_poster *poster, unsigned threads, query_http **ret, err *e);
 void query_http_close(query_http *h);
