@@ -1,0 +1,199 @@
+#include "query/eval.h"
+#include "base/regex.h"
+#include "query/tables.h"
+#include <stdio.h>
+
+#define TICKS_BETWEEN_LOOKS 64
+
+void eval_done(eval *ev)
+{
+    for (size_t i = 0; i < ev->selections.len; i++)
+        store_select_free(ev->selections.at[i]);
+    for (size_t i = 0; i < ev->regexes.len; i++)
+        regex_free(ev->regexes.at[i]);
+    vec_done(&ev->selections);
+    vec_done(&ev->regexes);
+    vec_done(&ev->warnings);
+    vec_done(&ev->infos);
+}
+
+err_kind eval_tick(eval *ev)
+{
+    if (ev->ticks++ % TICKS_BETWEEN_LOOKS)
+        return OK;
+    if (ev->cancel && atomic_load_explicit(ev->cancel, memory_order_relaxed))
+        return err_set(ev->e, ERR_CANCELED, "query was canceled in expression evaluation");
+    if (ev->deadline_ns && clock_mono_ns() >= ev->deadline_ns)
+        return err_set(ev->e, ERR_TIMEOUT, "query timed out in expression evaluation");
+    return OK;
+}
+
+err_kind eval_fail(eval *ev, const char *fmt, ...)
+{
+    char message[380];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    return err_set(ev->e, ERR_EXEC, "%s", message);
+}
+
+/* ---- annotations ---- */
+
+#define ANNOTATIONS_MAX 100
+
+static str annotation_text(eval *ev, const char *kind, const ast *at, const char *fmt, va_list args)
+{
+    char text[300];
+    uint32_t line, column;
+    vsnprintf(text, sizeof text, fmt, args);
+    if (!at)
+        return arena_printf(ev->arena, "PromQL %s: %s", kind, text);
+    ast_place(ev->text, at->span.start, &line, &column);
+    return arena_printf(ev->arena, "PromQL %s: %s (%u:%u)", kind, text, line, column);
+}
+
+static bool is_known(const str *at, size_t n, str text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(at[i], text))
+            return true;
+    return n >= ANNOTATIONS_MAX;
+}
+
+void eval_warn(eval *ev, const ast *at, const char *fmt, ...)
+{
+    va_list args;
+    if (ev->warnings.len >= ANNOTATIONS_MAX)
+        return;
+    va_start(args, fmt);
+    str text = annotation_text(ev, "warning", at, fmt, args);
+    va_end(args);
+    if (text.ptr && !is_known(ev->warnings.at, ev->warnings.len, text))
+        (void)vec_push(&ev->warnings, text);
+}
+
+void eval_info(eval *ev, const ast *at, const char *fmt, ...)
+{
+    va_list args;
+    if (ev->infos.len >= ANNOTATIONS_MAX)
+        return;
+    va_start(args, fmt);
+    str text = annotation_text(ev, "info", at, fmt, args);
+    va_end(args);
+    if (text.ptr && !is_known(ev->infos.at, ev->infos.len, text))
+        (void)vec_push(&ev->infos, text);
+}
+
+/* ---- small nodes ---- */
+
+static err_kind eval_number(eval *ev, const ast *node, const grid *g, value *ret)
+{
+    value_init(ret, ev, PROMQL_SCALAR, g->n);
+    if (value_add(ret, (labels){ 0 }))
+        return ev->e->kind;
+    for (size_t i = 0; i < g->n; i++)
+        ret->at[0].v[i] = node->number.value;
+    return OK;
+}
+
+static err_kind eval_unary(eval *ev, const ast *node, const grid *g, value *ret)
+{
+    if (eval_node(ev, node->unary.expr, g, ret) || !node->unary.minus)
+        return ev->e->kind;
+    for (size_t i = 0; i < ret->len; i++)
+        for (size_t k = 0; k < ret->steps; k++)
+            if (!slot_empty(ret->at[i].v[k]))
+                ret->at[i].v[k] = -ret->at[i].v[k];
+    return ret->type == PROMQL_SCALAR ? OK : value_drop_names(ret, true);
+}
+
+/* abs(), ceil() …: one number in, one out; the metric name goes. */
+static err_kind eval_math(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    math_fn fn = call->call.row->math;
+    if (eval_node(ev, call->call.args[0], g, ret))
+        return ev->e->kind;
+    for (size_t i = 0; i < ret->len; i++)
+        for (size_t k = 0; k < ret->steps; k++)
+            if (!slot_empty(ret->at[i].v[k]))
+                ret->at[i].v[k] = fn(ret->at[i].v[k]);
+    return value_drop_names(ret, false);
+}
+
+static err_kind eval_call(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    if (call->call.row->math)
+        return eval_math(ev, call, g, ret);
+    if (call->call.row->over)
+        return eval_range_call(ev, call, g, ret);
+    return call->call.row->call(ev, call, g, ret);
+}
+
+err_kind eval_scalar(eval *ev, const ast *node, const grid *g, double **ret)
+{
+    value v = { 0 };
+    err_kind k = eval_node(ev, node, g, &v);
+    if (!k && v.len == 1) {
+        *ret = TAKE(v.at[0].v);
+    } else if (!k) {
+        k = err_set(ev->e, ERR_INTERNAL, "a scalar expression gave no scalar");
+    }
+    value_done(&v);
+    return k;
+}
+
+err_kind eval_string(eval *ev, const ast *node, str *ret)
+{
+    const ast *bare = ast_bare(node);
+    if (bare->kind != AST_STRING)
+        return err_set(ev->e, ERR_INTERNAL, "a string expression is no literal");
+    *ret = bare->string.value;
+    return OK;
+}
+
+/* ---- one switch ---- */
+
+static err_kind eval_kind(eval *ev, const ast *node, const grid *g, value *ret)
+{
+    switch (node->kind) {
+    case AST_NUMBER: return eval_number(ev, node, g, ret);
+    case AST_STRING:
+        value_init(ret, ev, PROMQL_STRING, g->n);
+        ret->string = node->string.value;
+        return OK;
+    case AST_SELECTOR: return eval_selector(ev, node, g, false, ret);
+    case AST_CALL: return eval_call(ev, node, g, ret);
+    case AST_AGGREGATE: return eval_aggregate(ev, node, g, ret);
+    case AST_BINARY: return eval_binary(ev, node, g, ret);
+    case AST_UNARY: return eval_unary(ev, node, g, ret);
+    case AST_PAREN: return eval_node(ev, node->paren.expr, g, ret);
+    case AST_MATRIX:
+    case AST_SUBQUERY: break; /* range.c reads them; they never stand alone below the root */
+    }
+    return err_set(ev->e, ERR_INTERNAL, "cannot evaluate a range vector here");
+}
+
+/* What @ nails down is worked out at the first step and holds for all. */
+static err_kind eval_once(eval *ev, const ast *node, const grid *g, value *ret)
+{
+    grid first = { g->start_ms, g->step_ms, 1 };
+    value one = { 0 };
+    err_kind k = eval_kind(ev, node, &first, &one);
+    value_init(ret, ev, one.type, g->n);
+    ret->string = one.string;
+    for (size_t i = 0; !k && i < one.len; i++) {
+        k = value_add(ret, one.at[i].labels);
+        for (size_t s = 0; !k && s < g->n; s++)
+            ret->at[i].v[s] = one.at[i].v[0];
+    }
+    value_done(&one);
+    return k;
+}
+
+err_kind eval_node(eval *ev, const ast *node, const grid *g, value *ret)
+{
+    if (eval_tick(ev))
+        return ev->e->kind;
+    return node->step_invariant && g->n > 1 ? eval_once(ev, node, g, ret) : eval_kind(ev, node, g, ret);
+}

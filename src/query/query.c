@@ -1,0 +1,444 @@
+#include "query/query.h"
+#include "base/json.h"
+#include "base/regex.h"
+#include "query/eval.h"
+#include <stdlib.h>
+
+/* Labels and texts of one query; the numbers are counted apart (max_samples). */
+#define QUERY_ARENA_MAX ((size_t)512 << 20)
+#define RESULT_ARENA_MAX ((size_t)1 << 30)
+
+struct query_engine {
+    store *store;
+    query_options options;
+    own_metric *queries, *failures, *samples, *seconds;
+};
+
+static const query_options defaults = {
+    .lookback_ms = 5 * 60 * MS_PER_S,
+    .timeout_ms = 2 * 60 * MS_PER_S,
+    .max_samples = 50000000,
+    .max_series = 500000,
+    .max_points = 11000,
+};
+#define DEFAULT_SUBQUERY_STEP_MS (60 * MS_PER_S)  /* Prometheus: the evaluation interval */
+
+query_engine *query_engine_new(store *s, const query_options *o)
+{
+    query_engine *q = mem_zalloc(sizeof *q);
+    if (!q)
+        return NULL;
+    q->store = s;
+    if (o)
+        q->options = *o;
+    query_options *p = &q->options;
+    p->lookback_ms = p->lookback_ms ? p->lookback_ms : defaults.lookback_ms;
+    p->timeout_ms = p->timeout_ms ? p->timeout_ms : defaults.timeout_ms;
+    p->max_samples = p->max_samples ? p->max_samples : defaults.max_samples;
+    p->max_series = p->max_series ? p->max_series : defaults.max_series;
+    p->max_points = p->max_points ? p->max_points : defaults.max_points;
+    promql_enable(p->features);
+    q->queries = own_counter("query_queries_total", NULL, "PromQL expressions evaluated.");
+    q->failures = own_counter("query_failures_total", NULL, "PromQL expressions that ended with an error.");
+    q->samples = own_counter("query_samples_read_total", NULL, "Samples decoded for PromQL expressions.");
+    q->seconds = own_counter("query_seconds_total", NULL, "Time spent evaluating PromQL expressions.");
+    return q;
+}
+
+void query_engine_free(query_engine *q)
+{
+    mem_free(q);
+}
+
+const query_options *query_engine_options(const query_engine *q)
+{
+    return &q->options;
+}
+
+unsigned promql_feature(str name)
+{
+    return str_is(name, "promql-experimental-functions") ? PROMQL_EXPERIMENTAL_FUNCTIONS : 0;
+}
+
+/* ---- selectors for match[] ---- */
+
+void promql_selector_done(matcher *m, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        regex_free((regex *)m[i].re);
+}
+
+err_kind promql_parse_selector(str text, arena *a, matcher **ret, size_t *ret_n, err *e)
+{
+    ast *node = NULL;
+    err scratch = { 0 };
+    e = e ? e : &scratch;
+    if (promql_parse(text, a, &node, e))
+        return e->kind;
+    if (node->kind != AST_SELECTOR || node->selector.mod.at || node->selector.mod.offset) {
+        err_set(e, ERR_PARSE, "parse error: expected a series selector without modifiers");
+        return err_at(e, 1, 1);
+    }
+    matcher *m = node->selector.matchers;
+    for (size_t i = 0; i < node->selector.count; i++) {
+        regex *re = NULL;
+        if ((m[i].op == MATCH_RE || m[i].op == MATCH_NRE) && regex_compile(m[i].value, true, &re, e)) {
+            promql_selector_done(m, i);
+            return e->kind;
+        }
+        m[i].re = re;
+    }
+    *ret = m;
+    *ret_n = node->selector.count;
+    return OK;
+}
+
+/* ---- results ---- */
+
+void query_result_done(query_result *r)
+{
+    arena_done(&r->arena);
+    *r = (query_result){ 0 };
+}
+
+CHECKED static err_kind copy_labels(arena *a, labels l, labels *ret, err *e)
+{
+    label *copy = arena_array(a, label, MAX(l.len, 1u));
+    if (!copy)
+        return err_nomem(e);
+    for (size_t i = 0; i < l.len; i++) {
+        copy[i] = (label){ arena_str(a, l.at[i].name), arena_str(a, l.at[i].value) };
+        if (!copy[i].name.ptr || !copy[i].value.ptr)
+            return err_nomem(e);
+    }
+    *ret = (labels){ copy, l.len };
+    return OK;
+}
+
+CHECKED static err_kind copy_series(query_result *r, const grid *g, const vseries *s, err *e)
+{
+    query_series *out = &r->series[r->len];
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++)
+        n += !slot_empty(s->v[i]);
+    if (n == 0)
+        return OK;
+    out->at = arena_array(&r->arena, sample, n);
+    if (!out->at || copy_labels(&r->arena, s->labels, &out->labels, e))
+        return err_nomem(e);
+    for (size_t i = 0; i < g->n; i++)
+        if (!slot_empty(s->v[i]))
+            out->at[out->len++] = (sample){ grid_at(g, i), s->v[i] };
+    r->len++;
+    return OK;
+}
+
+CHECKED static err_kind copy_value(query_result *r, const grid *g, const value *v, err *e)
+{
+    r->series = arena_array(&r->arena, query_series, MAX(v->len, 1u));
+    if (!r->series)
+        return err_nomem(e);
+    for (size_t i = 0; i < v->len; i++)
+        if (copy_series(r, g, &v->at[i], e))
+            return e->kind;
+    return OK;
+}
+
+CHECKED static err_kind copy_texts(arena *a, const str *from, size_t n, str **ret, size_t *ret_n, err *e)
+{
+    *ret = arena_array(a, str, n + 2); /* one more for the limit's warning */
+    if (!*ret)
+        return err_nomem(e);
+    for (size_t i = 0; i < n; i++)
+        if (!((*ret)[i] = arena_str(a, from[i])).ptr)
+            return err_nomem(e);
+    *ret_n = n;
+    return OK;
+}
+
+/* ---- running ---- */
+
+/* `x[5m]` alone: the raw samples of the window, as an instant query may ask for. */
+CHECKED static err_kind run_matrix(eval *ev, const ast *node, const grid *g, query_result *r)
+{
+    range_input in;
+    sample_vec samples = { 0 };
+    err_kind k = range_open(&in, ev, node, g);
+    int64_t end = k ? 0 : range_end(&in, g, 0);
+    r->series = arena_array(&r->arena, query_series, MAX(in.len, 1u));
+    if (!k && !r->series)
+        k = err_nomem(ev->e);
+    for (size_t i = 0; !k && i < in.len; i++) {
+        query_series *out = &r->series[r->len];
+        k = range_read(&in, i, &samples);
+        size_t from = 0, to = samples.len;
+        while (from < to && samples.at[from].t_ms <= end - in.range_ms)
+            from++;
+        while (to > from && samples.at[to - 1].t_ms > end)
+            to--;
+        if (k || from == to)
+            continue;
+        out->at = arena_dup(&r->arena, samples.at + from, (to - from) * sizeof *samples.at);
+        out->len = to - from;
+        k = out->at ? copy_labels(&r->arena, range_labels(&in, i), &out->labels, ev->e) : err_nomem(ev->e);
+        r->len += !k;
+    }
+    vec_done(&samples);
+    range_done(&in);
+    return k;
+}
+
+static int series_by_labels(const void *a, const void *b)
+{
+    return labels_cmp(((const query_series *)a)->labels, ((const query_series *)b)->labels);
+}
+
+static query_value_type result_type(const ast *root, bool instant)
+{
+    switch (root->type) {
+    case PROMQL_SCALAR: return instant ? QUERY_SCALAR : QUERY_MATRIX;
+    case PROMQL_STRING: return QUERY_STRING;
+    case PROMQL_MATRIX: return QUERY_MATRIX;
+    default: return instant ? QUERY_VECTOR : QUERY_MATRIX;
+    }
+}
+
+CHECKED static err_kind run_root(eval *ev, const ast *root, const grid *g, query_result *r)
+{
+    value v = { 0 };
+    r->type = result_type(root, ev->instant);
+    if (root->type == PROMQL_MATRIX)
+        return run_matrix(ev, ast_bare(root), g, r);
+    err_kind k = eval_node(ev, root, g, &v);
+    if (!k && root->type == PROMQL_STRING) {
+        r->string = arena_str(&r->arena, v.string);
+        k = r->string.ptr ? OK : err_nomem(ev->e);
+    } else if (!k) {
+        k = copy_value(r, g, &v, ev->e);
+    }
+    value_done(&v);
+    return k;
+}
+
+static err_kind check_range(const query_engine *q, const query_request *req, const ast *root, err *e)
+{
+    if (root->type != PROMQL_VECTOR && root->type != PROMQL_SCALAR)
+        return err_set(e, ERR_INVALID, "invalid expression type \"%s\" for range query, must be Scalar or instant Vector", promql_type_documented(root->type));
+    if (req->to_ms < req->from_ms)
+        return err_set(e, ERR_INVALID, "end timestamp must not be before start time");
+    if ((req->to_ms - req->from_ms) / req->step_ms > (int64_t)q->options.max_points) {
+        err_set(e, ERR_LIMIT, "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+        return e->kind;
+    }
+    return OK;
+}
+
+static void eval_init(eval *ev, const query_engine *q, const query_request *req, arena *a, err *e)
+{
+    const query_options *o = &q->options;
+    int64_t timeout = req->timeout_ms > 0 ? MIN(req->timeout_ms, o->timeout_ms) : o->timeout_ms;
+    *ev = (eval){
+        .store = q->store, .arena = a, .text = req->expr, .e = e, .cancel = req->cancel,
+        .start_ms = req->step_ms ? req->from_ms : req->to_ms, .end_ms = req->to_ms, .step_ms = req->step_ms,
+        .lookback_ms = req->lookback_ms > 0 ? req->lookback_ms : o->lookback_ms,
+        .default_step_ms = DEFAULT_SUBQUERY_STEP_MS, .instant = req->step_ms == 0,
+        .max_slots = o->max_samples, .max_read = o->max_samples, .max_series = o->max_series,
+        .deadline_ns = clock_mono_ns() + MAX(timeout - req->waited_ms, INT64_C(0)) * NS_PER_MS,
+    };
+}
+
+static void cut_to_limit(query_result *r, size_t limit)
+{
+    if (limit == 0 || r->len <= limit || r->type == QUERY_SCALAR)
+        return;
+    r->len = limit;
+    r->warnings[r->warning_count++] = STR("results truncated due to limit");
+}
+
+static err_kind run(query_engine *q, const query_request *req, eval *ev, query_result *ret, err *e)
+{
+    ast *root = NULL;
+    grid g = { ev->start_ms, req->step_ms, 1 };
+    if (promql_parse(req->expr, ev->arena, &root, e) || (!ev->instant && check_range(q, req, root, e)))
+        return e->kind;
+    if (!ev->instant)
+        g.n = (size_t)((req->to_ms - req->from_ms) / req->step_ms) + 1;
+    if (run_root(ev, root, &g, ret) ||
+        copy_texts(&ret->arena, ev->warnings.at, ev->warnings.len, &ret->warnings, &ret->warning_count, e) ||
+        copy_texts(&ret->arena, ev->infos.at, ev->infos.len, &ret->infos, &ret->info_count, e))
+        return e->kind;
+    if (ret->type == QUERY_MATRIX && ret->len > 1)
+        qsort(ret->series, ret->len, sizeof *ret->series, series_by_labels);
+    cut_to_limit(ret, req->limit);
+    return OK;
+}
+
+static void add_stats(eval *ev, query_result *ret)
+{
+    for (size_t i = 0; i < ev->selections.len; i++) {
+        select_stats s = store_select_stats(ev->selections.at[i]);
+        ret->stats.series += s.series;
+        ret->stats.chunks += s.chunks;
+        ret->stats.blocks += s.blocks;
+    }
+    ret->stats.samples = ev->samples_read;
+}
+
+err_kind query_run(query_engine *q, const query_request *req, query_result *ret, err *e)
+{
+    arena a = ARENA_INIT(QUERY_ARENA_MAX);
+    err scratch = { 0 };
+    eval ev;
+    e = e ? e : &scratch;
+    *e = (err){ 0 };
+    *ret = (query_result){ .arena = ARENA_INIT(RESULT_ARENA_MAX), .at_ms = req->to_ms };
+    int64_t started = clock_mono_ns();
+    eval_init(&ev, q, req, &a, e);
+    err_kind k = run(q, req, &ev, ret, e);
+    add_stats(&ev, ret);
+    own_add(q->queries, 1);
+    own_add(q->samples, (double)ev.samples_read);
+    own_add(q->seconds, (double)(clock_mono_ns() - started) / 1e9);
+    if (k) {
+        own_add(q->failures, 1);
+        query_result_done(ret);
+    }
+    eval_done(&ev);
+    arena_done(&a);
+    return k;
+}
+
+err_kind query_instant(query_engine *q, str expr, int64_t t_ms, const atomic_bool *cancel, query_result *ret, err *e)
+{
+    return query_run(q, &(query_request){ .expr = expr, .to_ms = t_ms, .from_ms = t_ms, .cancel = cancel }, ret, e);
+}
+
+err_kind query_range(query_engine *q, str expr, int64_t from_ms, int64_t to_ms, int64_t step_ms, const atomic_bool *cancel, query_result *ret, err *e)
+{
+    if (step_ms <= 0) {
+        *ret = (query_result){ 0 };
+        return err_set(e, ERR_INVALID, "zero or negative query resolution step widths are not accepted. Try a positive integer");
+    }
+    return query_run(q, &(query_request){ .expr = expr, .from_ms = from_ms, .to_ms = to_ms, .step_ms = step_ms, .cancel = cancel }, ret, e);
+}
+
+err_kind query_number(query_engine *q, str expr, int64_t t_ms, double *ret, err *e)
+{
+    query_result r = { 0 };
+    err_kind k = query_instant(q, expr, t_ms, NULL, &r, e);
+    if (!k && (r.len == 0 || r.series[0].len == 0 || r.type == QUERY_STRING))
+        k = err_set(e, ERR_NOT_FOUND, "expression \"%" STR_FMT "\" has no result", STR_ARG(expr));
+    if (!k)
+        *ret = r.series[0].at[r.series[0].len - 1].v;
+    query_result_done(&r);
+    return k;
+}
+
+/* ---- showing ---- */
+
+static void put_time(json_writer *w, int64_t t_ms)
+{
+    char text[40];
+    int64_t abs_ms = t_ms < 0 ? -t_ms : t_ms;
+    int n = snprintf(text, sizeof text, "%s%" PRId64, t_ms < 0 ? "-" : "", abs_ms / 1000);
+    if (abs_ms % 1000)
+        n += snprintf(text + n, sizeof text - (size_t)n, ".%03d", (int)(abs_ms % 1000));
+    json_raw(w, str_of(text, (size_t)n));
+}
+
+static void put_sample(json_writer *w, sample s)
+{
+    char number[NUM_DOUBLE_MAX];
+    json_begin(w, '[');
+    put_time(w, s.t_ms);
+    json_str(w, str_of(number, num_format_double(number, s.v)));
+    json_end(w, ']');
+}
+
+static void put_metric(json_writer *w, labels l)
+{
+    json_key(w, "metric");
+    json_begin(w, '{');
+    for (size_t i = 0; i < l.len; i++) {
+        json_key_str(w, l.at[i].name);
+        json_str(w, l.at[i].value);
+    }
+    json_end(w, '}');
+}
+
+static void put_series(json_writer *w, const query_series *s, bool matrix)
+{
+    json_begin(w, '{');
+    put_metric(w, s->labels);
+    json_key(w, matrix ? "values" : "value");
+    if (matrix)
+        json_begin(w, '[');
+    for (size_t i = 0; i < s->len; i++)
+        put_sample(w, s->at[i]);
+    if (matrix)
+        json_end(w, ']');
+    json_end(w, '}');
+}
+
+void query_result_json(const query_result *r, buf *out)
+{
+    static const char *const types[] = { "scalar", "string", "vector", "matrix" };
+    json_writer w = json_writer_to(out);
+    json_begin(&w, '{');
+    json_put_cstr(&w, "resultType", types[r->type]);
+    json_key(&w, "result");
+    if (r->type == QUERY_SCALAR) {
+        put_sample(&w, r->series[0].at[0]);
+    } else if (r->type == QUERY_STRING) {
+        json_begin(&w, '[');
+        put_time(&w, r->at_ms);
+        json_str(&w, r->string);
+        json_end(&w, ']');
+    } else {
+        json_begin(&w, '[');
+        for (size_t i = 0; i < r->len; i++)
+            put_series(&w, &r->series[i], r->type == QUERY_MATRIX);
+        json_end(&w, ']');
+    }
+    json_end(&w, '}');
+}
+
+static void print_sample(FILE *out, sample s, bool plain)
+{
+    char number[NUM_DOUBLE_MAX];
+    num_format_double(number, s.v);
+    fprintf(out, plain ? "%s @[%.3f]\n" : " => %s @[%.3f]\n", number, (double)s.t_ms / 1e3);
+}
+
+static void print_series(FILE *out, const query_series *s, bool matrix)
+{
+    AUTO(buf_done) buf text = BUF_INIT(1u << 20);
+    labels_format(s->labels, &text);
+    fprintf(out, "%s", text.len ? buf_cstr(&text) : "{}");
+    if (matrix)
+        fprintf(out, " =>\n");
+    for (size_t i = 0; i < s->len; i++)
+        print_sample(out, s->at[i], matrix);
+}
+
+int query_print(const query_result *r, FILE *out, bool json)
+{
+    AUTO(buf_done) buf text = BUF_INIT(RESULT_ARENA_MAX);
+    for (size_t i = 0; i < r->warning_count; i++)
+        fprintf(stderr, "warning: %" STR_FMT "\n", STR_ARG(r->warnings[i]));
+    for (size_t i = 0; i < r->info_count; i++)
+        fprintf(stderr, "info: %" STR_FMT "\n", STR_ARG(r->infos[i]));
+    if (json) {
+        query_result_json(r, &text);
+        fprintf(out, "%s\n", buf_cstr(&text));
+    } else if (r->type == QUERY_STRING) {
+        fprintf(out, "%" STR_FMT "\n", STR_ARG(r->string));
+    } else if (r->type == QUERY_SCALAR) {
+        fprintf(out, "scalar:");
+        print_sample(out, r->series[0].at[0], false);
+    } else {
+        for (size_t i = 0; i < r->len; i++)
+            print_series(out, &r->series[i], r->type == QUERY_MATRIX);
+    }
+    return fflush(out) || ferror(out) || buf_failed(&text) ? 1 : 0;
+}

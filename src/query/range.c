@@ -1,0 +1,195 @@
+/* Range vectors: samples of a selector or of a subquery, windows over them, functions over windows. */
+#include "query/parser.h"
+#include "query/tables.h"
+
+/* ---- where the samples come from ---- */
+
+static err_kind open_matrix(range_input *r, const grid *g)
+{
+    const ast *selector = r->node->matrix.selector;
+    int64_t from = range_end(r, g, 0) - r->range_ms + 1, to = range_end(r, g, g->n - 1);
+    err_kind k = source_open(r->ev, selector->selector.matchers, selector->selector.count, from, to, &r->source);
+    r->len = r->source.len;
+    return k;
+}
+
+/* Steps of a subquery lie on absolute multiples of its own step, whatever the outer ones are. */
+static err_kind open_subquery(range_input *r, const grid *g)
+{
+    eval *ev = r->ev;
+    const ast *node = r->node;
+    int64_t step = ev->default_step_ms;
+    if (node->subquery.step && eval_duration(ev, node->subquery.step, true, &step))
+        return ev->e->kind;
+    int64_t from = range_end(r, g, 0) - r->range_ms, to = range_end(r, g, g->n - 1);
+    int64_t first = from / step * step;
+    if (first <= from)
+        first += step;
+    if (first > to)
+        return OK; /* no step falls into any window */
+    r->inner_grid = (grid){ first, step, (size_t)((to - first) / step) + 1 };
+    if (r->inner_grid.n > ev->max_slots)
+        return err_set(ev->e, ERR_LIMIT, "query processing would load too many samples into memory in query execution");
+    err_kind k = eval_node(ev, node->subquery.expr, &r->inner_grid, &r->inner);
+    r->len = r->inner.len;
+    return k;
+}
+
+err_kind range_open(range_input *r, eval *ev, const ast *node, const grid *g)
+{
+    *r = (range_input){ .ev = ev, .node = ast_bare(node) };
+    node = r->node;
+    if (node->kind != AST_MATRIX && node->kind != AST_SUBQUERY)
+        return err_set(ev->e, ERR_INTERNAL, "a range vector that is neither selector nor subquery");
+    bool matrix = node->kind == AST_MATRIX;
+    r->mod = matrix ? &node->matrix.selector->selector.mod : &node->subquery.mod;
+    if (eval_duration(ev, matrix ? node->matrix.range : node->subquery.range, true, &r->range_ms) ||
+        (r->mod->offset && eval_duration(ev, r->mod->offset, false, &r->offset_ms)))
+        return ev->e->kind;
+    return matrix ? open_matrix(r, g) : open_subquery(r, g);
+}
+
+void range_done(range_input *r)
+{
+    value_done(&r->inner);
+}
+
+int64_t range_end(const range_input *r, const grid *g, size_t step)
+{
+    return eval_time(r->ev, r->mod, r->offset_ms, grid_at(g, step));
+}
+
+labels range_labels(const range_input *r, size_t i)
+{
+    return r->node->kind == AST_MATRIX ? r->source.at[i].labels : r->inner.at[i].labels;
+}
+
+err_kind range_read(range_input *r, size_t i, sample_vec *out)
+{
+    if (r->node->kind == AST_MATRIX)
+        return source_read(r->ev, &r->source.at[i], true, out);
+    vec_clear(out);
+    for (size_t k = 0; k < r->inner_grid.n; k++) {
+        double v = r->inner.at[i].v[k];
+        if (!slot_empty(v) && vec_push(out, ((sample){ grid_at(&r->inner_grid, k), v })))
+            return err_nomem(r->ev->e);
+    }
+    return eval_tick(r->ev);
+}
+
+/* ---- functions over windows ---- */
+
+typedef struct sliding {
+    range_input input;
+    sample_vec samples;
+    double *params[2];         /* scalar arguments, one value a step; NULL: not given */
+    double *scratch; size_t scratch_len;
+    uint32_t *resets; size_t resets_len;
+} sliding;
+
+static void sliding_done(sliding *s)
+{
+    range_done(&s->input);
+    vec_done(&s->samples);
+    mem_free(s->params[0]);
+    mem_free(s->params[1]);
+    mem_free(s->scratch);
+    mem_free(s->resets);
+}
+
+/* resets[i]: how often the counter fell up to sample i, so that a window without a fall needs no second look. */
+static err_kind prepare_series(sliding *s)
+{
+    size_t n = s->samples.len;
+    eval *ev = s->input.ev;
+    if (vec_grow((void **)&s->scratch, &s->scratch_len, n, sizeof *s->scratch) ||
+        vec_grow((void **)&s->resets, &s->resets_len, n, sizeof *s->resets))
+        return err_nomem(ev->e);
+    for (size_t i = 0; i < n; i++)
+        s->resets[i] = i == 0 ? 0 : s->resets[i - 1] + (s->samples.at[i].v < s->samples.at[i - 1].v);
+    return OK;
+}
+
+/* Slide the window over one series. *ret_any: some step got a value. */
+static err_kind slide(sliding *s, const function_row *row, const grid *g, double *slots, bool *ret_any)
+{
+    size_t low = 0, high = 0;
+    const sample *at = s->samples.at;
+    window w = { .scratch = s->scratch, .range_s = (double)s->input.range_ms / 1e3 };
+    for (size_t i = 0; i < g->n; i++) {
+        w.end_ms = range_end(&s->input, g, i);
+        w.start_ms = w.end_ms - s->input.range_ms;
+        while (high < s->samples.len && at[high].t_ms <= w.end_ms)
+            high++;
+        while (low < high && at[low].t_ms <= w.start_ms)
+            low++;
+        if (low == high)
+            continue;
+        w.at = at + low;
+        w.resets = s->resets + low;
+        w.len = high - low;
+        w.eval_ms = grid_at(g, i);
+        for (int p = 0; p < 2; p++)
+            w.param[p] = s->params[p] ? s->params[p][i] : 0;
+        if (row->over(&w, &slots[i]))
+            *ret_any = true;
+        if (w.len > 1000 && eval_tick(s->input.ev))
+            return s->input.ev->e->kind;
+    }
+    return OK;
+}
+
+static bool name_looks_like_counter(str name)
+{
+    return str_empty(name) || str_ends(name, STR("_total")) || str_ends(name, STR("_sum")) || str_ends(name, STR("_count")) || str_ends(name, STR("_bucket"));
+}
+
+static err_kind run_series(sliding *s, const ast *call, const ast *range_arg, size_t i, const grid *g, value *ret)
+{
+    eval *ev = s->input.ev;
+    const function_row *row = call->call.row;
+    labels l = range_labels(&s->input, i);
+    bool any = false;
+    if (range_read(&s->input, i, &s->samples) || prepare_series(s))
+        return ev->e->kind;
+    if (s->samples.len == 0)
+        return OK;
+    if (value_add(ret, l) || slide(s, row, g, ret->at[ret->len - 1].v, &any))
+        return ev->e->kind;
+    if (!any)
+        value_drop_last(ret);
+    else if (row->counter && !name_looks_like_counter(labels_name(l)))
+        eval_info(ev, range_arg, "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"%" STR_FMT "\"",
+                  STR_ARG(labels_name(l)));
+    return OK;
+}
+
+/* Scalar arguments, in order, beside the one range vector. *ret_range: that one. */
+static err_kind open_params(sliding *s, eval *ev, const ast *call, const grid *g, const ast **ret_range)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < call->call.count; i++) {
+        const ast *arg = call->call.args[i];
+        if (arg->type == PROMQL_MATRIX)
+            *ret_range = arg;
+        else if (n < 2 && eval_scalar(ev, arg, g, &s->params[n++]))
+            return ev->e->kind;
+    }
+    return call->call.row->check ? call->call.row->check(ev, call, g, (const double *const *)s->params) : OK;
+}
+
+err_kind eval_range_call(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    sliding s = { 0 };
+    const ast *range_arg = call->call.args[0];
+    value_init(ret, ev, PROMQL_VECTOR, g->n);
+    err_kind k = open_params(&s, ev, call, g, &range_arg);
+    if (!k)
+        k = range_open(&s.input, ev, range_arg, g);
+    for (size_t i = 0; !k && i < s.input.len; i++)
+        k = run_series(&s, call, range_arg, i, g, ret);
+    if (!k)
+        k = call->call.row->keeps_name ? value_join(ret, true) : value_drop_names(ret, true);
+    sliding_done(&s);
+    return k;
+}
