@@ -1,0 +1,85 @@
+/* query/api.h - what the pages of the HTTP API share: a job for the pool, parameters, the JSON envelope.
+ *
+ * The loop's thread reads parameters and makes a job; a thread of the pool runs it into job->body; the loop's
+ * thread replies, unless the client has gone. The request itself is only touched on the loop's thread. */
+#pragma once
+#include "base/json.h"
+#include "net/net.h"
+#include "query/query.h"
+
+#define QUERY_REPLY_MAX ((size_t)512 << 20)
+#define QUERY_MATCHES_MAX 100            /* match[] in one request */
+#define PROMQL_FORM_MAX (4u << 20)      /* a percent-encoded expression of PROMQL_MAX_BYTES and its companions */
+/* Times beyond the calendar's use that still leave room for offsets and ranges. */
+#define API_MIN_TIME_MS (-(INT64_C(1) << 53))
+#define API_MAX_TIME_MS (INT64_C(1) << 53)
+
+typedef struct job job;
+typedef void (*job_run)(job *j);
+struct job {
+    job *next;
+    query_http *http;
+    http_request *req;         /* NULL once the client has gone */
+    net_poster *poster;
+    job_run run;
+    arena arena;               /* parameters */
+    atomic_bool cancel;
+    int64_t queued_ns;
+    query_request query;
+    bool want_stats;
+    matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;
+    str label;                 /* of label/…/values */
+    int status;
+    buf body;
+};
+
+struct query_http {
+    query_engine *engine;
+    store *store;
+    net_poster *poster;
+    struct pool *pool;
+    query_about about;
+    int64_t started_ms;
+};
+
+/* ---- pool (pool.c) ---- */
+struct pool *pool_open(unsigned threads, err *e);
+/* ERR_FULL: QUERY_QUEUE_MAX wait already. */
+err_kind pool_put(struct pool *p, job *take, err *e);
+void pool_close(struct pool *p);         /* cancels what runs and waits, joins the threads */
+
+job *job_new(http_request *req, job_run run);          /* NULL: no memory, and the reply was sent */
+void job_start(job *j);                                /* to the pool; replies 503 if it is full */
+void job_drop(job *j);                                 /* before job_start, after replying yourself */
+
+/* ---- parameters: false after a 400 was sent ---- */
+bool api_time(http_request *req, const char *name, bool required, int64_t preset_ms, int64_t *ret_ms);
+bool api_duration(http_request *req, const char *name, bool required, int64_t *ret_ms);
+bool api_limit(http_request *req, size_t *ret);
+bool api_query_text(http_request *req, arena *a, str *ret);
+bool api_matches(http_request *req, job *j);
+
+/* ---- envelope ---- */
+void api_reply(http_request *req, int status, str json);
+void api_error(http_request *req, int status, const char *type, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* An error of the evaluator or the store, with the status Prometheus gives it. `param`: whose fault it is, or NULL. */
+void api_error_body(buf *out, int *ret_status, const err *e, const char *param);
+void api_begin(buf *out);                              /* {"status":"success","data": */
+void api_end(buf *out, const str *warnings, size_t n, const str *infos, size_t m);
+
+/* ---- pages ---- */
+void page_query(http_request *req);
+void page_query_range(http_request *req);
+void page_query_exemplars(http_request *req);
+void page_format_query(http_request *req);
+void page_parse_query(http_request *req);
+void page_series(http_request *req);
+void page_labels(http_request *req);
+void page_label_values(http_request *req);
+void page_buildinfo(http_request *req);
+void page_runtimeinfo(http_request *req);
+void page_config(http_request *req);
+void page_flags(http_request *req);
+void page_walreplay(http_request *req);
+void page_features(http_request *req);
+void page_tsdb(http_request *req);

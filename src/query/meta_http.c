@@ -1,0 +1,192 @@
+/* /series, /labels, /label/…/values: what there is to ask about. */
+#include "query/api.h"
+#include <stdlib.h>
+
+#define META_ARENA_MAX ((size_t)256 << 20)
+
+static void finish(job *j, bool cut)
+{
+    static const str warning[] = { STR_INIT("results truncated due to limit") };
+    err e = { 0 };
+    api_end(&j->body, warning, cut, NULL, 0);
+    j->status = 200;
+    if (!buf_failed(&j->body))
+        return;
+    err_set(&e, j->body.failed, "the result is larger than %zu bytes", QUERY_REPLY_MAX);
+    api_error_body(&j->body, &j->status, &e, NULL);
+}
+
+/* ---- series ---- */
+
+static void put_labels(json_writer *w, labels l)
+{
+    json_begin(w, '{');
+    for (size_t i = 0; i < l.len; i++) {
+        json_key_str(w, l.at[i].name);
+        json_str(w, l.at[i].value);
+    }
+    json_end(w, '}');
+}
+
+static int by_labels(const void *a, const void *b)
+{
+    return labels_cmp(*(const labels *)a, *(const labels *)b);
+}
+
+typedef vec(labels) labels_vec;
+
+CHECKED static err_kind collect_series(job *j, store_selection **selections, labels_vec *out, err *e)
+{
+    select_limits limits = { .max_series = query_engine_options(j->http->engine)->max_series };
+    for (size_t i = 0; i < j->set_count; i++) {
+        if (atomic_load(&j->cancel))
+            return err_set(e, ERR_CANCELED, "query was canceled");
+        if (store_select(j->http->store, j->sets[i].at, j->sets[i].len, j->query.from_ms, j->query.to_ms, &limits, &selections[i], e))
+            return e->kind;
+        for (size_t k = 0; k < store_select_len(selections[i]); k++)
+            if (vec_push(out, store_select_labels(selections[i], k)))
+                return err_nomem(e);
+    }
+    if (j->set_count > 1 && out->len > 1)
+        qsort(out->at, out->len, sizeof *out->at, by_labels);
+    return OK;
+}
+
+static void put_series(job *j, const labels_vec *found)
+{
+    bool cut = false;
+    size_t written = 0;
+    api_begin(&j->body);
+    json_writer w = json_writer_to(&j->body);
+    json_begin(&w, '[');
+    for (size_t i = 0; i < found->len && !cut; i++) {
+        if (i && labels_eq(found->at[i - 1], found->at[i]))
+            continue; /* selectors may overlap */
+        cut = j->query.limit && written == j->query.limit;
+        if (!cut)
+            put_labels(&w, found->at[i]), written++;
+    }
+    json_end(&w, ']');
+    finish(j, cut);
+}
+
+static void run_series(job *j)
+{
+    store_selection *selections[QUERY_MATCHES_MAX] = { NULL };
+    labels_vec found = { 0 };
+    err e = { 0 };
+    if (collect_series(j, selections, &found, &e))
+        api_error_body(&j->body, &j->status, &e, NULL);
+    else
+        put_series(j, &found);
+    vec_done(&found);
+    for (size_t i = 0; i < j->set_count; i++)
+        store_select_free(selections[i]);
+}
+
+/* ---- names and values ---- */
+
+static void run_names(job *j)
+{
+    arena a = ARENA_INIT(META_ARENA_MAX);
+    str *found = NULL;
+    size_t n = 0;
+    err e = { 0 };
+    query_request *q = &j->query;
+    err_kind k = j->label.ptr ? store_label_values(j->http->store, j->label, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e)
+                              : store_label_names(j->http->store, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e);
+    if (k) {
+        api_error_body(&j->body, &j->status, &e, NULL);
+        arena_done(&a);
+        return;
+    }
+    bool cut = q->limit && n > q->limit;
+    api_begin(&j->body);
+    json_writer w = json_writer_to(&j->body);
+    json_begin(&w, '[');
+    for (size_t i = 0; i < (cut ? q->limit : n); i++)
+        json_str(&w, found[i]);
+    json_end(&w, ']');
+    finish(j, cut);
+    arena_done(&a);
+}
+
+/* ---- pages ---- */
+
+static bool params(http_request *req, job *j)
+{
+    return api_time(req, "start", false, API_MIN_TIME_MS, &j->query.from_ms) &&
+           api_time(req, "end", false, API_MAX_TIME_MS, &j->query.to_ms) && api_limit(req, &j->query.limit) && api_matches(req, j);
+}
+
+static void start_or_drop(job *j, bool ok)
+{
+    if (ok)
+        job_start(j);
+    else
+        job_drop(j);
+}
+
+void page_series(http_request *req)
+{
+    job *j = job_new(req, run_series);
+    if (!j)
+        return;
+    bool ok = params(req, j);
+    if (ok && j->set_count == 0) {
+        api_error(req, 400, "bad_data", "no match[] parameter provided");
+        ok = false;
+    }
+    start_or_drop(j, ok);
+}
+
+void page_labels(http_request *req)
+{
+    job *j = job_new(req, run_names);
+    if (j)
+        start_or_drop(j, params(req, j));
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* U__a_2e_b is how a path spells the label "a.b" (common/model, ValueEncodingEscaping); code points are hexadecimal. */
+static str unescape_name(str name, arena *a)
+{
+    if (!str_starts(name, STR("U__")))
+        return arena_str(a, name);
+    str rest = str_skip(name, 3);
+    AUTO(buf_done) buf out = BUF_INIT(LABEL_MAX_BYTES);
+    for (size_t i = 0; i < rest.len; i++) {
+        if (rest.ptr[i] != '_') {
+            buf_append_char(&out, rest.ptr[i]);
+        } else if (i + 1 < rest.len && rest.ptr[i + 1] == '_') {
+            buf_append_char(&out, '_');
+            i++;
+        } else {
+            unsigned code = 0;
+            for (i++; i < rest.len && rest.ptr[i] != '_' && hex_digit(rest.ptr[i]) >= 0 && code < 0x110000; i++)
+                code = code * 16 + (unsigned)hex_digit(rest.ptr[i]);
+            if (i >= rest.len || rest.ptr[i] != '_' || code > 0x7f)
+                return arena_str(a, name); /* not escaped after all */
+            buf_append_char(&out, (char)code);
+        }
+    }
+    return arena_str(a, buf_str(&out));
+}
+
+void page_label_values(http_request *req)
+{
+    job *j = job_new(req, run_names);
+    if (!j)
+        return;
+    j->label = unescape_name(req->param[0], &j->arena);
+    if (!j->label.ptr || j->label.len == 0 || !str_utf8_valid(j->label)) {
+        api_error(req, 400, "bad_data", "invalid label name: \"%" STR_FMT "\"", STR_ARG(req->param[0]));
+        job_drop(j);
+        return;
+    }
+    start_or_drop(j, params(req, j));
+}

@@ -1,0 +1,186 @@
+/* A fixed number of threads, one bounded queue, a deadline and a cancel flag a job. */
+#include "query/api.h"
+
+typedef struct pool {
+    uv_mutex_t lock;
+    uv_cond_t more;
+    job *first, *last;
+    size_t waiting;
+    bool stopping;
+    unsigned thread_count;
+    uv_thread_t *threads;
+    job **running;             /* one a thread */
+} pool;
+
+typedef struct worker { pool *pool; unsigned number; } worker;
+
+static job *take_job(pool *p, unsigned number)
+{
+    uv_mutex_lock(&p->lock);
+    while (!p->first && !p->stopping)
+        uv_cond_wait(&p->more, &p->lock);
+    job *j = p->first;
+    if (j) {
+        p->first = j->next;
+        p->last = p->first ? p->last : NULL;
+        p->waiting--;
+        p->running[number] = j;
+    }
+    uv_mutex_unlock(&p->lock);
+    return j;
+}
+
+/* On the loop's thread. */
+static void deliver(void *ctx)
+{
+    job *j = ctx;
+    if (j->req) {
+        j->req->on_close = NULL;
+        j->req->user = NULL;
+        api_reply(j->req, j->status, buf_str(&j->body));
+    }
+    job_drop(j);
+}
+
+static void work(void *ctx)
+{
+    worker w = *(worker *)ctx;
+    mem_free(ctx);
+    for (job *j; (j = take_job(w.pool, w.number));) {
+        j->run(j);
+        uv_mutex_lock(&w.pool->lock);
+        w.pool->running[w.number] = NULL;
+        uv_mutex_unlock(&w.pool->lock);
+        while (net_post(j->poster, deliver, j) != OK)
+            uv_sleep(1); /* the loop is far behind, or memory is short: the reply must not get lost */
+    }
+}
+
+static bool start_thread(pool *p)
+{
+    worker *w = mem_alloc(sizeof *w);
+    if (!w)
+        return false;
+    *w = (worker){ p, p->thread_count };
+    if (uv_thread_create(&p->threads[p->thread_count], work, w)) {
+        mem_free(w);
+        return false;
+    }
+    p->thread_count++;
+    return true;
+}
+
+pool *pool_open(unsigned threads, err *e)
+{
+    pool *p = mem_zalloc(sizeof *p);
+    if (!p || !(p->threads = mem_calloc(threads, sizeof *p->threads)) || !(p->running = mem_calloc(threads, sizeof *p->running))) {
+        if (p)
+            mem_free(p->threads);
+        mem_free(p);
+        err_nomem(e);
+        return NULL;
+    }
+    uv_mutex_init(&p->lock);
+    uv_cond_init(&p->more);
+    while (p->thread_count < threads && start_thread(p))
+        continue;
+    if (p->thread_count == threads)
+        return p;
+    pool_close(p);
+    err_set(e, ERR_UNAVAILABLE, "could not start a query thread");
+    return NULL;
+}
+
+err_kind pool_put(pool *p, job *take, err *e)
+{
+    uv_mutex_lock(&p->lock);
+    bool full = p->waiting >= QUERY_QUEUE_MAX || p->stopping;
+    if (!full) {
+        take->next = NULL;
+        if (p->last)
+            p->last->next = take;
+        else
+            p->first = take;
+        p->last = take;
+        p->waiting++;
+        uv_cond_signal(&p->more);
+    }
+    uv_mutex_unlock(&p->lock);
+    return full ? err_set(e, ERR_FULL, "more than %d queries wait already", QUERY_QUEUE_MAX) : OK;
+}
+
+void pool_close(pool *p)
+{
+    if (!p)
+        return;
+    uv_mutex_lock(&p->lock);
+    p->stopping = true;
+    for (unsigned i = 0; i < p->thread_count; i++)
+        if (p->running[i])
+            atomic_store(&p->running[i]->cancel, true);
+    for (job *j = p->first; j; j = j->next)
+        atomic_store(&j->cancel, true); /* they run, find that out at once, and answer so */
+    uv_cond_broadcast(&p->more);
+    uv_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->thread_count; i++)
+        uv_thread_join(&p->threads[i]);
+    uv_cond_destroy(&p->more);
+    uv_mutex_destroy(&p->lock);
+    mem_free(p->threads);
+    mem_free(p->running);
+    mem_free(p);
+}
+
+/* ---- jobs ---- */
+
+#define JOB_ARENA_MAX (32u << 20)
+
+job *job_new(http_request *req, job_run run)
+{
+    query_http *h = req->route_ctx;
+    job *j = mem_zalloc(sizeof *j);
+    if (!j) {
+        api_error(req, 500, "internal", "out of memory");
+        return NULL;
+    }
+    j->http = h;
+    j->req = req;
+    j->poster = h->poster;
+    j->run = run;
+    j->arena = arena_init(JOB_ARENA_MAX);
+    j->body = (buf)BUF_INIT(QUERY_REPLY_MAX);
+    j->query.cancel = &j->cancel;
+    return j;
+}
+
+void job_drop(job *j)
+{
+    for (size_t i = 0; i < j->set_count; i++)
+        promql_selector_done((matcher *)j->sets[i].at, j->sets[i].len);
+    buf_done(&j->body);
+    arena_done(&j->arena);
+    mem_free(j);
+}
+
+static void client_gone(http_request *req)
+{
+    job *j = req->user;
+    if (!j)
+        return;
+    j->req = NULL;
+    atomic_store(&j->cancel, true);
+}
+
+void job_start(job *j)
+{
+    err e = { 0 };
+    j->queued_ns = clock_mono_ns();
+    j->req->user = j;
+    j->req->on_close = client_gone;
+    if (pool_put(j->http->pool, j, &e) == OK)
+        return;
+    j->req->user = NULL;
+    j->req->on_close = NULL;
+    api_error(j->req, 503, "unavailable", "%s", e.message);
+    job_drop(j);
+}

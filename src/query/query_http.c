@@ -1,0 +1,359 @@
+/* Prometheus's HTTP API: https://prometheus.io/docs/prometheus/latest/querying/api/ */
+#include "query/api.h"
+#include "query/ast.h"
+#include <stdio.h>
+
+/* ---- envelope ---- */
+
+void api_reply(http_request *req, int status, str json)
+{
+    http_reply(req, status, "application/json", json);
+}
+
+static void put_error(buf *out, const char *type, str text)
+{
+    json_writer w = json_writer_to(out);
+    json_begin(&w, '{');
+    json_put_cstr(&w, "status", "error");
+    json_put_cstr(&w, "errorType", type);
+    json_put_str(&w, "error", text);
+    json_end(&w, '}');
+}
+
+void api_error(http_request *req, int status, const char *type, const char *fmt, ...)
+{
+    AUTO(buf_done) buf text = BUF_INIT(1u << 16), body = BUF_INIT(1u << 18);
+    va_list args;
+    va_start(args, fmt);
+    buf_vprintf(&text, fmt, args);
+    va_end(args);
+    put_error(&body, type, buf_str(&text));
+    api_reply(req, status, buf_str(&body));
+}
+
+static const struct { err_kind kind; int status; const char *type; } answers[] = {
+    { ERR_PARSE, 400, "bad_data" }, { ERR_INVALID, 400, "bad_data" }, { ERR_EXEC, 422, "execution" }, { ERR_LIMIT, 422, "execution" },
+    { ERR_TIMEOUT, 503, "timeout" }, { ERR_CANCELED, 503, "canceled" }, { ERR_NOT_FOUND, 404, "not_found" },
+    { ERR_UNAVAILABLE, 503, "unavailable" }, { ERR_FULL, 503, "unavailable" },
+};
+
+void api_error_body(buf *out, int *ret_status, const err *e, const char *param)
+{
+    char text[700], whole[800];
+    const char *type = "internal";
+    *ret_status = 500;
+    for (size_t i = 0; i < COUNT_OF(answers); i++)
+        if (answers[i].kind == e->kind)
+            type = answers[i].type, *ret_status = answers[i].status;
+    err_format(text, sizeof text, e);
+    if (param && *ret_status == 400)
+        snprintf(whole, sizeof whole, "invalid parameter \"%s\": %s", param, text);
+    else
+        snprintf(whole, sizeof whole, "%s", text);
+    buf_reset(out);
+    put_error(out, type, str_from(whole));
+}
+
+void api_begin(buf *out)
+{
+    buf_append(out, STR("{\"status\":\"success\",\"data\":"));
+}
+
+static void put_texts(buf *out, const char *key, const str *at, size_t n)
+{
+    if (n == 0)
+        return;
+    buf_printf(out, ",\"%s\":", key);
+    json_writer w = json_writer_to(out);
+    json_begin(&w, '[');
+    for (size_t i = 0; i < n; i++)
+        json_str(&w, at[i]);
+    json_end(&w, ']');
+}
+
+void api_end(buf *out, const str *warnings, size_t n, const str *infos, size_t m)
+{
+    put_texts(out, "warnings", warnings, n);
+    put_texts(out, "infos", infos, m);
+    buf_append_char(out, '}');
+}
+
+/* ---- parameters ---- */
+
+static bool parse_seconds(str text, int64_t *ret_ms)
+{
+    double seconds;
+    if (!str_to_double(text, &seconds) || !(fabs(seconds) <= (double)API_MAX_TIME_MS / 1e3))
+        return false;
+    *ret_ms = (int64_t)round(seconds * 1e3);
+    return true;
+}
+
+static bool bad_param(http_request *req, const char *name, str text, const char *wanted)
+{
+    api_error(req, 400, "bad_data", "invalid parameter \"%s\": cannot parse \"%" STR_FMT "\" to a valid %s", name, STR_ARG(text), wanted);
+    return false;
+}
+
+bool api_time(http_request *req, const char *name, bool required, int64_t preset_ms, int64_t *ret_ms)
+{
+    str text = STR_EMPTY;
+    *ret_ms = preset_ms;
+    if (!http_param(req, name, &text) || str_empty(text))
+        return required ? bad_param(req, name, text, "timestamp") : true;
+    return parse_seconds(text, ret_ms) || clock_parse_iso(text, ret_ms) || bad_param(req, name, text, "timestamp");
+}
+
+bool api_duration(http_request *req, const char *name, bool required, int64_t *ret_ms)
+{
+    str text = STR_EMPTY;
+    *ret_ms = 0;
+    if (!http_param(req, name, &text) || str_empty(text))
+        return required ? bad_param(req, name, text, "duration") : true;
+    return parse_seconds(text, ret_ms) || clock_parse_duration(text, ret_ms) || bad_param(req, name, text, "duration");
+}
+
+bool api_limit(http_request *req, size_t *ret)
+{
+    str text;
+    uint64_t limit;
+    *ret = 0;
+    if (!http_param(req, "limit", &text) || str_empty(text))
+        return true;
+    if (!str_to_u64(text, &limit)) {
+        api_error(req, 400, "bad_data", "invalid parameter \"limit\": limit must be a non-negative number");
+        return false;
+    }
+    *ret = (size_t)limit;
+    return true;
+}
+
+bool api_query_text(http_request *req, arena *a, str *ret)
+{
+    str text = STR_EMPTY;
+    http_param(req, "query", &text);
+    if (!str_utf8_valid(text)) {
+        api_error(req, 400, "bad_data", "invalid parameter \"query\": not valid UTF-8");
+        return false;
+    }
+    *ret = arena_str(a, text);
+    if (ret->ptr)
+        return true;
+    api_error(req, 400, "bad_data", "invalid parameter \"query\": too long");
+    return false;
+}
+
+bool api_matches(http_request *req, job *j)
+{
+    str text;
+    for (size_t pos = 0; http_param_each(req, "match[]", &pos, &text);) {
+        matcher *m = NULL;
+        size_t n = 0;
+        err e = { 0 };
+        char message[600];
+        if (j->set_count == QUERY_MATCHES_MAX) {
+            api_error(req, 400, "bad_data", "invalid parameter \"match[]\": more than %d selectors", QUERY_MATCHES_MAX);
+            return false;
+        }
+        if (promql_parse_selector(text, &j->arena, &m, &n, &e) == OK) {
+            j->sets[j->set_count++] = (matcher_set){ m, n };
+            continue;
+        }
+        err_format(message, sizeof message, &e);
+        if (str_find(str_from(message), STR("at least one non-empty matcher")) >= 0)
+            snprintf(message, sizeof message, "match[] must contain at least one non-empty matcher");
+        api_error(req, 400, "bad_data", "invalid parameter \"match[]\": %s", message);
+        return false;
+    }
+    return true;
+}
+
+/* ---- query, query_range ---- */
+
+/* {"resultType":…,"result":…} gets "stats" as one more member. */
+static void put_stats(job *j, const query_result *r, int64_t queued_ns, int64_t ran_ns)
+{
+    buf *out = &j->body;
+    buf_truncate(out, out->len - 1);
+    buf_printf(out, ",\"stats\":{\"timings\":{\"evalTotalTime\":%.9f,\"resultSortTime\":0,\"queryPreparationTime\":0,"
+               "\"innerEvalTime\":%.9f,\"execQueueTime\":%.9f,\"execTotalTime\":%.9f},"
+               "\"samples\":{\"totalQueryableSamples\":%" PRIu64 ",\"peakSamples\":%" PRIu64 "}}}",
+               (double)ran_ns / 1e9, (double)ran_ns / 1e9, (double)queued_ns / 1e9, (double)(queued_ns + ran_ns) / 1e9,
+               r->stats.samples, r->stats.samples);
+}
+
+static void run_query(job *j)
+{
+    query_result r = { 0 };
+    err e = { 0 };
+    int64_t started = clock_mono_ns(), waited = started - j->queued_ns;
+    j->query.waited_ms = waited / NS_PER_MS;
+    if (query_run(j->http->engine, &j->query, &r, &e)) {
+        api_error_body(&j->body, &j->status, &e, "query");
+        return;
+    }
+    j->status = 200;
+    api_begin(&j->body);
+    query_result_json(&r, &j->body);
+    if (j->want_stats)
+        put_stats(j, &r, waited, clock_mono_ns() - started);
+    api_end(&j->body, r.warnings, r.warning_count, r.infos, r.info_count);
+    if (buf_failed(&j->body)) {
+        err_set(&e, j->body.failed, "the result is larger than %zu bytes", QUERY_REPLY_MAX);
+        api_error_body(&j->body, &j->status, &e, NULL);
+    }
+    query_result_done(&r);
+}
+
+static bool common_params(http_request *req, job *j)
+{
+    str text;
+    j->want_stats = http_param(req, "stats", &text) && !str_empty(text);
+    return api_limit(req, &j->query.limit) && api_duration(req, "timeout", false, &j->query.timeout_ms) &&
+           api_duration(req, "lookback_delta", false, &j->query.lookback_ms) && api_query_text(req, &j->arena, &j->query.expr);
+}
+
+void page_query(http_request *req)
+{
+    job *j = job_new(req, run_query);
+    if (!j)
+        return;
+    if (api_time(req, "time", false, clock_now_ms(), &j->query.to_ms) && common_params(req, j))
+        job_start(j);
+    else
+        job_drop(j);
+}
+
+static bool range_params(http_request *req, job *j)
+{
+    query_request *q = &j->query;
+    if (!api_time(req, "start", true, 0, &q->from_ms) || !api_time(req, "end", true, 0, &q->to_ms))
+        return false;
+    if (q->to_ms < q->from_ms) {
+        api_error(req, 400, "bad_data", "invalid parameter \"end\": end timestamp must not be before start time");
+        return false;
+    }
+    if (!api_duration(req, "step", true, &q->step_ms))
+        return false;
+    if (q->step_ms <= 0) {
+        api_error(req, 400, "bad_data", "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer");
+        return false;
+    }
+    if ((q->to_ms - q->from_ms) / q->step_ms > (int64_t)query_engine_options(j->http->engine)->max_points) {
+        api_error(req, 400, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+        return false;
+    }
+    return common_params(req, j);
+}
+
+void page_query_range(http_request *req)
+{
+    job *j = job_new(req, run_query);
+    if (!j)
+        return;
+    if (range_params(req, j))
+        job_start(j);
+    else
+        job_drop(j);
+}
+
+/* ---- pages that only parse: answered on the loop at once ---- */
+
+static bool parsed(http_request *req, ast **ret)
+{
+    AUTO(buf_done) buf body = BUF_INIT(1u << 16);
+    str text;
+    err e = { 0 };
+    int status;
+    if (!api_query_text(req, req->arena, &text))
+        return false;
+    if (promql_parse(text, req->arena, ret, &e) == OK)
+        return true;
+    api_error_body(&body, &status, &e, "query");
+    api_reply(req, status, buf_str(&body));
+    return false;
+}
+
+void page_format_query(http_request *req)
+{
+    AUTO(buf_done) buf text = BUF_INIT(16u << 20), body = BUF_INIT(32u << 20);
+    ast *root;
+    if (!parsed(req, &root))
+        return;
+    ast_format_pretty(root, &text);
+    api_begin(&body);
+    json_writer w = json_writer_to(&body);
+    json_str(&w, buf_str(&text));
+    api_end(&body, NULL, 0, NULL, 0);
+    api_reply(req, 200, buf_str(&body));
+}
+
+void page_parse_query(http_request *req)
+{
+    AUTO(buf_done) buf body = BUF_INIT(64u << 20);
+    ast *root;
+    if (!parsed(req, &root))
+        return;
+    api_begin(&body);
+    ast_write_json(root, &body);
+    api_end(&body, NULL, 0, NULL, 0);
+    api_reply(req, 200, buf_str(&body));
+}
+
+/* Exemplars are not stored; the question is still checked. */
+void page_query_exemplars(http_request *req)
+{
+    int64_t from, to;
+    ast *root;
+    if (api_time(req, "start", false, API_MIN_TIME_MS, &from) && api_time(req, "end", false, API_MAX_TIME_MS, &to) && parsed(req, &root))
+        api_reply(req, 200, STR("{\"status\":\"success\",\"data\":[]}"));
+}
+
+/* ---- the room's HTTP side ---- */
+
+err_kind query_http_open(query_engine *q, store *s, http_server *server, net_poster *poster, unsigned threads, query_http **ret, err *e)
+{
+    enum { GET = HTTP_GET, BOTH = HTTP_GET | HTTP_POST };
+    query_http *h = mem_zalloc(sizeof *h);
+    if (!h)
+        return err_nomem(e);
+    *h = (query_http){ .engine = q, .store = s, .poster = poster, .started_ms = clock_now_ms() };
+    const http_route routes[] = {
+        { BOTH, "/api/v1/query", page_query, h, 0, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/query_range", page_query_range, h, 0, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/query_exemplars", page_query_exemplars, h, 0, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/format_query", page_format_query, h, 0, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/parse_query", page_parse_query, h, 0, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/series", page_series, h, 0, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/labels", page_labels, h, 0, PROMQL_FORM_MAX },
+        { GET, "/api/v1/label/:name/values", page_label_values, h, 0, 0 },
+        { GET, "/api/v1/status/buildinfo", page_buildinfo, h, 0, 0 },
+        { GET, "/api/v1/status/runtimeinfo", page_runtimeinfo, h, 0, 0 },
+        { GET, "/api/v1/status/config", page_config, h, 0, 0 },
+        { GET, "/api/v1/status/flags", page_flags, h, 0, 0 },
+        { GET, "/api/v1/status/walreplay", page_walreplay, h, 0, 0 },
+        { GET, "/api/v1/status/tsdb", page_tsdb, h, 0, 0 },
+        { GET, "/api/v1/features", page_features, h, 0, 0 },
+    };
+    h->pool = pool_open(threads ? threads : 2, e);
+    if (!h->pool || http_server_routes(server, routes, COUNT_OF(routes), e)) {
+        pool_close(h->pool);
+        mem_free(h);
+        return e ? e->kind : ERR_INTERNAL;
+    }
+    *ret = h;
+    return OK;
+}
+
+void query_http_about(query_http *h, const query_about *about)
+{
+    h->about = *about;
+}
+
+void query_http_close(query_http *h)
+{
+    if (!h)
+        return;
+    pool_close(h->pool);
+    mem_free(h);
+}
