@@ -179,6 +179,7 @@ static err_kind fetch_error(const http_fetch *f, CURLcode code, err *e)
     case CURLE_OK: return OK;
     case CURLE_OPERATION_TIMEDOUT: return explain_timeout(f, e);
     case CURLE_COULDNT_CONNECT: return explain_no_connection(f, e);
+    case CURLE_FILESIZE_EXCEEDED: return explain_too_long(f, e);
     case CURLE_OUT_OF_MEMORY: return explain_no_memory(f, e);
     default: return explain(f, code, e);
     }
