@@ -131,7 +131,7 @@ void http_conn_close(http_conn *c)
 
 bool http_conn_close_if_idle(http_conn *c)
 {
-    bool idle = c->phase == CONN_IDLE || c->phase == CONN_LINGER || (c->phase == CONN_HEAD && !c->heard);
+    bool idle = c->phase == CONN_IDLE || (c->phase == CONN_HEAD && !c->heard);
 
     if (idle)
         http_conn_close(c);

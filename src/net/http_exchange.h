@@ -61,8 +61,11 @@ typedef struct http_router {
     bool loopback;             /* the server listens on loopback only */
     char listen_host[256];     /* as configured: a Host that is always fine */
     char node_name[256];       /* this machine's name: likewise */
+    char external_host[256];   /* the host in external_url: likewise; "" = none */
     char *token;               /* "" = none */
 } http_router;
+/* Take the host out of "https://galen.example:443/path". */
+void http_router_set_external(http_router *r, str url);
 err_kind http_router_add(http_router *r, const http_route *routes, size_t n, err *e);
 void http_router_done(http_router *r);
 /* Find the route of a request whose head is complete: sets x->route and the parameters, or x->refuse_status,

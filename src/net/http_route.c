@@ -1,7 +1,7 @@
 /* net/http_route.c - who may ask what: the route table and the guard in front of it.
  *
  * The guard comes first, for every request, before its body is read:
- *   Host     must be localhost, an IP address, this machine's name or the configured listen host. A page of a
+ *   Host     must be localhost, an IP address, this machine's name, the configured listen host or external_url's. A page of a
  *            stranger whose name was pointed at 127.0.0.1 (DNS rebinding) sends its own name here.
  *   Origin   if a browser sends one with a changing request, it must be the page we served ourselves.
  *   token    changing routes need `Authorization: Bearer`, local write doors need it beyond loopback.
@@ -204,7 +204,18 @@ static bool host_is_ours(const http_router *r, str host)
         return false;
     return str_eq_nocase(name, STR("localhost")) || is_address(name) ||
            (r->listen_host[0] && str_eq_nocase(name, str_from(r->listen_host))) ||
-           (r->node_name[0] && str_eq_nocase(name, str_from(r->node_name)));
+           (r->node_name[0] && str_eq_nocase(name, str_from(r->node_name))) ||
+           (r->external_host[0] && str_eq_nocase(name, str_from(r->external_host)));
+}
+
+void http_router_set_external(http_router *r, str url)
+{
+    ptrdiff_t at = str_find(url, STR("://"));
+    str rest = at < 0 ? url : str_skip(url, (size_t)at + 3), authority = STR_EMPTY, name;
+
+    (void)str_split(&rest, '/', &authority);
+    if (split_host(authority, &name))
+        str_copy(r->external_host, sizeof r->external_host, name);
 }
 
 static bool changes_something(http_method m) { return !(m & (HTTP_GET | HTTP_HEAD | HTTP_OPTIONS)); }
@@ -222,7 +233,7 @@ static err_kind guard_browser(const http_router *r, http_exchange *x)
 
     if (!(x->http_1_0 && !host.ptr) && !host_is_ours(r, host))
         return deny(x, 403, ERR_DENIED, "cannot answer for this Host: galen does not know it as its own",
-                    "Ask by IP address, by localhost, or by the name in --listen.");
+                    "Ask by IP address, by localhost, or by the name in listen or external_url.");
     if (changes_something(x->req.method) && origin.ptr && !origin_is_ours(origin, host))
         return deny(x, 403, ERR_DENIED, "cannot take a change from another site's page: Origin and Host differ",
                     "Send the request from galen's own page or from a program that sets no Origin.");

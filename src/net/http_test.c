@@ -370,6 +370,11 @@ TEST(http_server_guards)
     check_guard(&b, "and takes it", "POST /write HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n", 200);
     bench_close(&b);
 
+    bench_open(&b, (http_server_options){ .external_url = "https://Galen.example:8443/sub" });
+    check_guard(&b, "the name people know us by", "GET /hello HTTP/1.1\r\nHost: galen.example\r\n", 200);
+    check_guard(&b, "and no other", "GET /hello HTTP/1.1\r\nHost: example\r\n", 403);
+    bench_close(&b);
+
     bench_open(&b, (http_server_options){ 0 });
     check_guard(&b, "without any token nothing can be changed", "POST /change HTTP/1.1\r\nHost: localhost\r\n", 403);
     check_guard(&b, "not with an empty one either",

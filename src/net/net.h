@@ -73,6 +73,7 @@ typedef struct http_server_options {
     const char *listen;       /* "127.0.0.1:9600", "[::1]:9600"; port 0 picks one */
     bool insecure;            /* needed for an address beyond loopback (no TLS yet) */
     str token;                /* for HTTP_ROUTE_CHANGES; empty: such routes answer 403 */
+    const char *external_url; /* how people reach the page (behind a proxy): its host is a Host that is ours; NULL */
     size_t max_connections;   /* 0: 4096 */
     size_t max_header_bytes;  /* 0: 32 KiB, request line included */
     size_t max_bodies_bytes;  /* 0: HTTP_DEFAULT_MAX_BODIES; all requests' bodies together, beyond it 503 */
@@ -83,8 +84,8 @@ typedef struct http_server_options {
 err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e);
 /* The route table is copied; longest literal match wins. Call before listening, from as many rooms as like.
  * ERR_EXISTS: the same pattern and method are there already; ERR_INVALID: not a pattern, or more than 4 parameters.
- * Before any handler runs, the guard has seen the request: Host is an IP address, localhost, this machine's name or
- * the listen host (else 403: DNS rebinding); a browser's Origin on a changing method equals Host (else 403); the
+ * Before any handler runs, the guard has seen the request: Host is an IP address, localhost, this machine's name,
+ * the listen host or external_url's (else 403: DNS rebinding); a browser's Origin on a changing method equals Host (else 403); the
  * token is there where the flags ask for it (else 401). Unknown paths are 404, wrong methods 405, both in JSON;
  * OPTIONS is answered from the table. Paths with a "." or ".." segment, %00 or broken escapes are 400. */
 err_kind http_server_routes(http_server *s, const http_route *routes, size_t n, err *e);
