@@ -33,11 +33,12 @@ static void reload_post(http_request *req)
     face *f = req->route_ctx;
     err e = { 0 };
 
+    bool done = false;
     if (!f->deps.reload)
         err_set(&e, ERR_UNSUPPORTED, "this galen cannot reload its configuration");
-    else if (!f->deps.reload(f->deps.main_ctx, &e) && e.kind == OK)
+    else if (!(done = f->deps.reload(f->deps.main_ctx, &e)) && e.kind == OK)
         err_set(&e, ERR_INTERNAL, "could not reload the configuration");
-    if (e.kind)
+    if (!done)
         http_reply_err(req, &e);
     else
         http_reply(req, 200, TEXT_PLAIN, STR("The configuration was read again.\n"));

@@ -78,13 +78,14 @@ void record_get(http_request *req)
     audit_filter filter = { 0 };
     err e = { 0 };
 
-    if (read_filter(req, &filter, &e) == OK && f->deps.audit_dir)
-        audit_list(f->deps.audit_dir, &filter, keep, &p, &e);
-    if (!e.kind && p.failed) {
-        err_set(&e, p.failed, "the records found do not fit into one answer");
+    err_kind k = read_filter(req, &filter, &e);
+    if (!k && f->deps.audit_dir)
+        k = audit_list(f->deps.audit_dir, &filter, keep, &p, &e);
+    if (!k && (k = p.failed)) {
+        err_set(&e, k, "the records found do not fit into one answer");
         err_hint(&e, "Ask for fewer with limit, or narrow the search with kind, subject or incident.");
     }
-    if (e.kind) {
+    if (k) {
         http_reply_err(req, &e);
         return;
     }
