@@ -19,9 +19,10 @@ static progress stepped(progress p, double counter, int64_t now_ms)
     return p;
 }
 
-static bool moved(const progress *p, const progress_input *in)
+/* `clean`: no probe of ours was out since the last scrape, so every step is somebody else's. */
+static bool moved(const progress *p, const progress_input *in, bool clean)
 {
-    return in->counter - p->baseline > p->probes * in->probe_steps;
+    return (clean && in->counter > p->last_counter) || in->counter - p->baseline > p->probes * in->probe_steps;
 }
 
 /* What a working replica's state is, once last_step_ms and the probe's verdict are in. */
@@ -35,7 +36,7 @@ static progress_state judge(const progress *p, const progress_config *c, int64_t
 
 static progress on_scrape(progress p, const progress_config *c, const progress_input *in, int64_t now_ms)
 {
-    bool was_out = p.probe_was_out;
+    bool was_out = p.probe_was_out, clean = !was_out && !p.probe_ended && !in->probe_in_flight;
     p.probe_was_out = in->up && in->probe_in_flight;
     if (!in->up || !in->known) {
         p.state = PROGRESS_UNKNOWN;   /* the baseline stays: a replica that comes back unmoved is still suspect */
@@ -52,17 +53,17 @@ static progress on_scrape(progress p, const progress_config *c, const progress_i
         p = (progress){ .worked = p.worked, .waited = p.waited, .probe_was_out = p.probe_was_out, .probes = 0 };
     if (!p.worked) {
         p = stepped(p, in->counter, now_ms);
-        p.probe_queued = false;
+        p.last_counter = in->counter;
+        p.probe_queued = p.probe_ended = false;
         p.state = PROGRESS_IDLE;
         return p;
     }
-    if (!p.have_baseline || restarted || !worked) {
-        p = stepped(p, in->counter, now_ms);
-        p.state = PROGRESS_PROGRESSING;
-    } else if (moved(&p, in)) {
+    if (!p.have_baseline || !worked || moved(&p, in, clean)) {
         p = stepped(p, in->counter, now_ms);
         p.state = PROGRESS_PROGRESSING;
     }
+    p.last_counter = in->counter;
+    p.probe_ended = false;
     p.state = judge(&p, c, now_ms);
     return p;
 }
@@ -72,6 +73,7 @@ static progress on_probe(progress p, const progress_config *c, const progress_in
     if (!p.probe_was_out)
         p.probes++;                  /* it came and went between two scrapes */
     p.probe_was_out = false;
+    p.probe_ended = true;
     p.probe_queued = in->probe == PROGRESS_PROBE_NO_TOKEN && p.state != PROGRESS_SUSPECT && p.state != PROGRESS_STALLED;
     if (p.state == PROGRESS_UNKNOWN || p.state == PROGRESS_IDLE)
         return p;

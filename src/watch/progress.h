@@ -22,7 +22,8 @@
  * Sources: design.md "Progress"; reference/engines.md §0 rules 7-9. Two things would lie if taken at face
  * value, and are corrected here: the probe we send is itself a running request, and its prompt moves the
  * token counter without any decoding. So one request is taken off `running` while a probe is out, and steps
- * that our own probes can explain are no progress. Knows no clock, no socket. */
+ * that our own probes can explain are no progress: any step between two scrapes without a probe counts, and so
+ * does a sum of steps larger than all probes since the last one can explain. Knows no clock, no socket. */
 #pragma once
 #include "base/base.h"
 
@@ -56,7 +57,9 @@ typedef struct progress {
     double baseline;            /* counter at last_step_ms */
     bool have_baseline;
     unsigned probes;            /* of ours, out since the baseline */
+    double last_counter;        /* at the last scrape */
     bool probe_was_out;         /* at the last scrape */
+    bool probe_ended;           /* since the last scrape */
     bool probe_queued;          /* the last probe ended without an answer while the counter moved */
     bool worked;                /* the last scrape showed work */
     bool waited;                /* the last scrape showed a queue */

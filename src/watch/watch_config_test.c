@@ -1,0 +1,173 @@
+#include "base/test.h"
+#include "base/file.h"
+#include "watch/watch_config.h"
+#include <stdio.h>
+
+typedef struct parsed { yaml_doc *doc; config file; watch_config *c; err e; err_kind k; } parsed;
+
+static parsed parse(const char *text)
+{
+    parsed p = { 0 };
+    CHECK_OK(yaml_parse(str_from(text), "galen.yml", &p.doc, &p.e), p.e);
+    p.file = (config){ .doc = p.doc, .watch = yaml_get(p.doc->root, "watch"), .gateway = yaml_get(p.doc->root, "gateway"), .dir = "/etc/galen" };
+    p.k = watch_config_parse(&p.file, &p.c, &p.e);
+    return p;
+}
+
+static void done(parsed *p)
+{
+    watch_config_free(p->c);
+    yaml_doc_free(p->doc);
+}
+
+TEST(without_any_file_host_and_discovery_are_on)
+{
+    watch_config *c = NULL;
+    err e = { 0 };
+    config empty = { 0 };
+    CHECK_OK(watch_config_parse(&empty, &c, &e), e);
+    CHECK(c->host.enabled && c->host.interval_ms == 1000);
+    CHECK(c->discovery.enabled && c->discovery.every_ms == 60000);
+    CHECK_EQ(c->replica_count, 0);
+    watch_config_host_only_if(c, false);
+    CHECK(!c->host.enabled && !c->discovery.enabled);
+    watch_config_free(c);
+}
+
+TEST(a_replica_gets_its_defaults)
+{
+    parsed p = parse("watch:\n  replicas:\n  - {name: a, url: 'http://127.0.0.1:8000', job: chat, process: {command: [sleep, '1'], env: {A: b}}, probe: {model: m}}\n"
+                     "gateway: {listen: '127.0.0.1:9601'}\n");
+    CHECK_OK(p.k, p.e);
+    const replica_config *r = &p.c->replicas[0];
+    CHECK_STR(r->instance, "127.0.0.1:8000");
+    CHECK_STR(r->job, "chat");
+    CHECK(r->interval_ms == 5000 && r->timeout_ms == 5000 && r->stall_after_ms == 30000);
+    CHECK(r->process.enabled && r->process.stop_grace_ms == 10000);
+    CHECK(strcmp(r->process.argv[0], "sleep") == 0 && r->process.argv[2] == NULL);
+    CHECK(strcmp(r->process.env[0], "A=b") == 0);
+    CHECK(r->health.enabled && r->health.every_ms == 10000 && r->health.timeout_ms == 5000);
+    CHECK(r->probe.enabled && !r->probe.every_set && r->probe.timeout_ms == 10000);
+    CHECK_EQ(p.c->gateway_port, 9601);
+    done(&p);
+}
+
+TEST(mistakes_are_told_by_name_and_place)
+{
+    static const struct { const char *text, *message; uint32_t line; } bad[] = {
+        { "watch: {replica: []}", "replica", 1 },
+        { "watch:\n  replicas:\n  - {name: a}", "url", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'localhost:8000'}", "http://host:port", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', engine: vlm}", "vlm", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', probe: on}", "model", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: []}}", "command", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {unit: x.service}}", "not built yet", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: [a], restart: always}}", "never", 3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1'}\n  - {name: b, url: 'http://x:1', job: a}", "job and instance", 4 },
+        { "watch: {host: maybe}", "host", 1 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, scrape_interval: 1s, scrape_timeout: 2s}", "longer", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, static_config: []}", "static_config", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['http://x/']}]}", "not a target", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a}\n  - {job_name: a}", "two scrape configs", 4 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, scheme: ftp}", "ftp", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, bearer_token: x, basic_auth: {username: u}}", "exclude", 3 },
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        parsed p = parse(bad[i].text);
+        CHECK_MSG(p.k != OK, "accepted: %s", bad[i].text);
+        AUTO(buf_done) buf all = BUF_INIT(2000);
+        buf_printf(&all, "%s %s", p.e.message, p.e.hint);
+        CHECK_MSG(str_find(buf_str(&all), str_from(bad[i].message)) >= 0, "\"%s\" gives \"%s\"", bad[i].text, buf_cstr(&all));
+        CHECK_MSG(p.e.line == bad[i].line, "\"%s\" is told on line %u", bad[i].text, p.e.line);
+        done(&p);
+    }
+}
+
+TEST(targets_are_relabelled_and_get_url_job_and_instance)
+{
+    parsed p = parse("watch:\n  scrape_configs:\n  - job_name: a\n    metrics_path: /m\n    scheme: https\n    params: {collect: [x y, z]}\n"
+                     "    static_configs: [{targets: ['h:1', 'h:2', '[::1]:3', plain], labels: {zone: z}}]\n"
+                     "    relabel_configs:\n    - {source_labels: [__address__], regex: 'h:2', action: drop}\n"
+                     "    - {source_labels: [__address__], regex: '(h):.*', target_label: host}\n");
+    AUTO(arena_done) arena a = arena_init(1 << 20);
+    target_spec *t;
+    size_t n;
+    CHECK_OK(p.k, p.e);
+    CHECK_OK(scrape_job_targets(&p.c->jobs[0], &a, &t, &n, &p.e), p.e);
+    CHECK_EQ(n, 4);
+    CHECK_STR(t[0].url, "https://h:1/m?collect=x%20y&collect=z");
+    CHECK_STR(labels_get(t[0].labels, STR("instance")), "h:1");
+    CHECK_STR(labels_get(t[0].labels, STR("job")), "a");
+    CHECK_STR(labels_get(t[0].labels, STR("host")), "h");
+    CHECK_STR(labels_get(t[0].labels, STR("zone")), "z");
+    CHECK_STR(labels_get(t[0].discovered, STR("__scrape_interval__")), "15s");
+    CHECK_EQ(labels_get(t[0].labels, STR("__address__")).len, 0);
+    CHECK(t[1].dropped);
+    CHECK_STR(t[2].url, "https://[::1]:3/m?collect=x%20y&collect=z");
+    CHECK_STR(t[3].url, "https://plain:443/m?collect=x%20y&collect=z");
+    done(&p);
+}
+
+TEST(a_job_keeps_its_fingerprint_when_only_the_layout_changes)
+{
+    parsed a = parse("watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['h:1']}]}\n");
+    parsed b = parse("watch:\n  scrape_configs:\n  # a comment\n  - job_name: a\n    static_configs:\n    - targets:\n      - h:1\n");
+    parsed c = parse("watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['h:2']}]}\n");
+    CHECK(a.c->jobs[0].fingerprint == b.c->jobs[0].fingerprint && a.c->jobs[0].fingerprint != c.c->jobs[0].fingerprint);
+    done(&a);
+    done(&b);
+    done(&c);
+}
+
+TEST(other_ways_of_finding_targets_load_and_say_why_they_do_not_run)
+{
+    parsed p = parse("watch:\n  scrape_configs:\n  - job_name: k\n    kubernetes_sd_configs: [{role: pod}]\n    bearer_token_file: /no/such/file\n");
+    CHECK_OK(p.k, p.e);
+    CHECK_CONTAINS(str_from(p.c->jobs[0].down_reason), "kubernetes_sd_configs");
+    done(&p);
+}
+
+TEST(the_seeds_own_files_load_unchanged)
+{
+    static const struct { const char *file; size_t jobs; } files[] = {
+        { "000/prometheus.yml", 2 }, { "001/scrape_configs.yml", 1 }, { "002/prometheus.yml", 5 },
+    };
+    const char *dir = "../../../shared/reference/seed-configs";
+    if (!file_exists(dir)) {
+        print_message("skipped: %s is not there\n", dir);
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
+        char path[256];
+        watch_config *c = NULL;
+        err e = { 0 };
+        snprintf(path, sizeof path, "%s/%s", dir, files[i].file);
+        CHECK_OK(yaml_load(path, &doc, &e), e);
+        CHECK_OK(watch_config_from_prometheus(doc, dir, &c, &e), e);
+        CHECK_EQ(c->job_count, files[i].jobs);
+        CHECK(!c->host.enabled && !c->discovery.enabled);
+        watch_config_free(c);
+    }
+}
+
+TEST(parsing_survives_any_failed_allocation)
+{
+    AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
+    err e = { 0 };
+    CHECK_OK(yaml_parse(STR("replicas:\n- {name: a, url: 'http://x:1', process: {command: [a], env: {A: b}}, probe: {model: m}}\n"
+                            "scrape_configs:\n- {job_name: j, params: {a: [b]}, static_configs: [{targets: ['h:1']}], "
+                            "relabel_configs: [{source_labels: [a], target_label: b}]}\n"), "t.yml", &doc, &e), e);
+    config file = { .doc = doc, .watch = doc->root, .dir = "." };
+    for (unsigned nth = 0;; nth++) {
+        watch_config *c = NULL;
+        fault_alloc(nth);
+        err_kind k = watch_config_parse(&file, &c, &e);
+        bool fired = fault_fired();
+        CHECK_MSG(fired ? k == ERR_NOMEM : k == OK, "allocation %u: kind %d, %s", nth, k, e.message);
+        CHECK_EQ(c == NULL, fired);
+        watch_config_free(c);
+        if (!fired)
+            break;
+    }
+}
