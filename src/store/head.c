@@ -314,7 +314,8 @@ void series_trim(head *h, series *s, int64_t t_ms)
         s->closed_cap = 0;
         spares_free(s);
     }
-    s->cut_t_ms = MAX(s->cut_t_ms, t_ms);
+    /* Not beyond what there was: a clock that steps back must not hide samples still to come. */
+    s->cut_t_ms = MAX(s->cut_t_ms, MIN(t_ms, s->last_t_ms));
 }
 
 void series_clear(head *h, series *s)

@@ -48,12 +48,26 @@ static void *sync_loop(void *arg)
     return NULL;
 }
 
+/* The store's own numbers, for /metrics and for itself to keep. */
+static void publish(store *s)
+{
+    store_stats st = store_stats_get(s);
+    own_set(own_gauge("store_head_series", NULL, "Series with samples in memory."), (double)st.head_series);
+    own_set(own_gauge("store_head_samples", NULL, "Samples in memory, not yet in a block."), (double)st.head_samples);
+    own_set(own_gauge("store_blocks", NULL, "Immutable block files."), (double)st.blocks);
+    own_set(own_gauge("store_block_bytes", NULL, "Bytes of all block files."), (double)st.block_bytes);
+    own_set(own_gauge("store_wal_bytes", NULL, "Bytes of the write-ahead log, checkpoint included."), (double)st.wal_bytes);
+    own_set(own_counter("store_appended_samples_total", NULL, "Samples acknowledged since the start."), (double)st.appended_total);
+    own_set(own_counter("store_wal_errors_total", NULL, "Writes and syncs of the write-ahead log that failed."), (double)st.wal_errors_total);
+}
+
 static void *care_loop(void *arg)
 {
     store *s = arg;
     for (bool troubled = false; !wait_stopped(s, CARE_TICK_MS);) {
         err e = { 0 };
         report(&troubled, "writing of blocks", care_run(s, false, &e), &e);
+        publish(s);
     }
     return NULL;
 }
