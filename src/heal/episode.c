@@ -101,6 +101,10 @@ static episode on_acting(episode p, const episode_rules *r, const episode_input 
     }
     if (in->result == RESULT_NONE || in->result_run != p.run)
         return in->now_ms - p.acted_ms < r->action_timeout_ms ? p : fail(p, r, "the action gave no result in time", in->now_ms, ret);
+    if (in->result == RESULT_HOPELESS) {
+        *ret = EFFECT_ESCALATE;
+        return enter(p, HEAL_NEEDS_HUMAN, "the action is not possible on this target", in->now_ms);
+    }
     if (in->result == RESULT_FAILED)
         return fail(p, r, "the action failed", in->now_ms, ret);
     p.running = false;

@@ -30,7 +30,10 @@ typedef enum episode_claim {
     CLAIM_WHEN_FALSE,    /* the policy's condition does not hold */
     CLAIM_STALE,         /* closed, another cause, another episode: never act on it */
 } episode_claim;
-typedef enum episode_result { RESULT_NONE, RESULT_OK, RESULT_FAILED } episode_result;
+typedef enum episode_result {
+    RESULT_NONE, RESULT_OK, RESULT_FAILED,
+    RESULT_HOPELESS,     /* this target cannot be acted on at all: trying again is no use */
+} episode_result;
 typedef enum episode_proof { PROOF_NONE, PROOF_GOOD } episode_proof;
 typedef enum episode_resume {        /* after galen itself was killed while ACTING */
     RESUME_WAIT,                     /* not known yet */

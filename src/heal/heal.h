@@ -36,6 +36,7 @@ typedef struct heal_deps {
 err_kind heal_open(const heal_deps *deps, heal_config *take, heal **ret, err *e);
 err_kind heal_reload(heal *h, heal_config *take, err *e);
 void heal_close(heal *h);
+/* Told by diagnose; acts at the next heal_tick only. Call heal_tick right after diagnose_tick. */
 void heal_incident(heal *h, const incident *i, incident_change change);
 void heal_alert(heal *h, const alert_info *a, alert_state before);
 void heal_tick(heal *h, int64_t now_ms);
@@ -43,5 +44,6 @@ void heal_tick(heal *h, int64_t now_ms);
 bool heal_at(heal *h, size_t i, heal_info *ret);
 /* "when CAUSE on …, restart …, at most …" in plain words, for the page and `galen check`. */
 void heal_explain(heal *h, size_t policy, buf *out);
+void heal_explain_zh(heal *h, size_t policy, buf *out);
 size_t heal_policy_count(const heal *h);
 err_kind heal_routes(heal *h, http_server *s, err *e); /* GET /api/galen/v1/heal; POST …/heal/pause|resume (token) */

@@ -138,6 +138,11 @@ static const struct { const char *name; const config_field *fields; size_t count
     [ACTION_EXEC] = { "exec", exec_fields, COUNT_OF(exec_fields) },
 };
 
+const char *action_kind_name(action_kind k)
+{
+    return (size_t)k < ACTION_COUNT ? action_table[k].name : "";
+}
+
 /* `restart` alone is short for {restart: {}}; otherwise a mapping with the action's name as its only key. */
 static err_kind named_item(const yaml_doc *doc, const yaml_node *n, const char *what, str *ret_name, const yaml_node **ret_body, err *e)
 {
@@ -208,7 +213,7 @@ static const config_field limits_fields[] = {
 typedef struct verify_yaml { str probe; const yaml_node *expr; int64_t within_ms, hold_ms; } verify_yaml;
 static const config_field verify_fields[] = {
     { .key = "probe", .type = CONFIG_STR, .offset = offsetof(verify_yaml, probe), .help = "completion: a test completion must get a token." },
-    { .key = "expr", .type = CONFIG_NODE, .offset = offsetof(verify_yaml, expr), .help = "This must answer something other than 0." },
+    { .key = "expr", .type = CONFIG_NODE, .offset = offsetof(verify_yaml, expr), .help = "This must answer, as an alerting rule's expression does." },
     { .key = "within", .type = CONFIG_DURATION, .offset = offsetof(verify_yaml, within_ms), .preset = "60s", .min = 1000, .max = 86400000, .help = "Proof must begin within this time." },
     { .key = "hold", .type = CONFIG_DURATION, .offset = offsetof(verify_yaml, hold_ms), .preset = "30s", .min = 0, .max = 86400000, .help = "And then hold this long." },
 };
@@ -229,7 +234,7 @@ static err_kind verify_parse(const yaml_doc *doc, const yaml_node *n, arena *a, 
         return k;
     /* Nothing said: what diagnose itself calls an answer. Never nothing at all. */
     if (!p->verify_probe && str_empty(p->verify_expr))
-        p->verify_expr = STR("last_over_time(up{$replica}[$since_action])");
+        p->verify_expr = STR("last_over_time(up{$replica}[$since_action]) == 1");
     return OK;
 }
 
@@ -267,10 +272,10 @@ static err_kind otherwise_parse(const yaml_doc *doc, const yaml_node *n, arena *
     return OK;
 }
 
-static err_kind mode_parse(const yaml_doc *doc, const yaml_node *n, bool policy_level, heal_mode *ret, bool *ret_approve, err *e)
+err_kind policy_mode_parse(const yaml_doc *doc, const yaml_node *n, bool in_policy, heal_mode *ret, bool *ret_approve, err *e)
 {
     static const char *const names[] = { "off", "suggest", "auto", "approve" };
-    size_t count = policy_level ? 4 : 3;
+    size_t count = in_policy ? 4 : 3;
 
     *ret = HEAL_SUGGEST;
     if (!n || n->kind == YAML_NULL)
@@ -294,7 +299,7 @@ typedef struct policy_yaml {
 static const config_field policy_fields[] = {
     { .key = "name", .type = CONFIG_STR, .offset = offsetof(policy_yaml, name), .required = true, .help = "Letters, digits, _ - and . only; unique." },
     { .key = "description", .type = CONFIG_STR, .offset = offsetof(policy_yaml, description), .help = "For readers." },
-    NODE("trigger", trigger, "What sets it off."), NODE("when", when, "Asked right before acting; must answer other than 0."),
+    NODE("trigger", trigger, "What sets it off."), NODE("when", when, "Asked right before acting; must answer."),
     NODE("mode", mode, "suggest, approve or auto."), NODE("do", steps, "Actions, one after another."),
     NODE("limits", limits, "Cool-down, attempts an hour, targets at a time."), NODE("verify", verify, "What counts as proof."),
     { .key = "retries", .type = CONFIG_INT, .offset = offsetof(policy_yaml, retries), .preset = "2", .min = 0, .max = 20, .help = "Further attempts after a failed one." },
@@ -329,7 +334,7 @@ err_kind policy_parse(const yaml_doc *doc, const yaml_node *n, arena *a, policy 
     if (!y.steps)
         return yaml_error(doc, n, e, "\"do\" is missing"), err_hint(e, "Write do: [{restart: {}}].");
     if ((k = trigger_parse(doc, y.trigger, a, ret, e)) || (k = expr_parse(doc, y.when, a, &ret->when, e)) ||
-        (k = mode_parse(doc, y.mode, true, &ret->mode, &ret->approve, e)) || (k = steps_parse(doc, y.steps, a, ret, e)) ||
+        (k = policy_mode_parse(doc, y.mode, true, &ret->mode, &ret->approve, e)) || (k = steps_parse(doc, y.steps, a, ret, e)) ||
         (k = config_bind(doc, y.limits, limits_fields, COUNT_OF(limits_fields), ret, a, e)) ||
         (k = verify_parse(doc, y.verify, a, ret, e)))
         return k;

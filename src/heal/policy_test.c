@@ -30,7 +30,7 @@ TEST(policy_parses_with_defaults)
     CHECK_EQ(p->within_ms, 60000);
     CHECK_EQ(p->hold_ms, 30000);
     CHECK_EQ(p->retries, 2);
-    CHECK_STR(p->verify_expr, "last_over_time(up{$replica}[$since_action])");
+    CHECK_STR(p->verify_expr, "last_over_time(up{$replica}[$since_action]) == 1");
     arena_done(&c.arena);
 }
 

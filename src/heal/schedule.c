@@ -139,10 +139,9 @@ static void forget_oldest(schedule *s)
     }
 }
 
-static const char *action_name(const policy *p, unsigned step)
+static void name_action(treatment *t, const policy *p, unsigned step)
 {
-    static const char *const names[ACTION_COUNT] = { [ACTION_RESTART] = "restart", [ACTION_EXEC] = "exec" };
-    return names[p->steps[MIN(step, p->step_count - 1)].kind];
+    snprintf(t->action, sizeof t->action, "%s", action_kind_name(p->steps[MIN(step, p->step_count - 1)].kind));
 }
 
 err_kind schedule_trigger(schedule *s, const policy *p, heal_mode global, const heal_claim *c, int64_t now_ms)
@@ -159,7 +158,7 @@ err_kind schedule_trigger(schedule *s, const policy *p, heal_mode global, const 
     t->mode = mode;
     t->episode = (episode){ .state = mode == HEAL_AUTO ? HEAL_WAITING : HEAL_SUGGESTED, .since_ms = now_ms,
                             .why = mode == HEAL_AUTO ? "the fault was just found" : "the mode is suggest: a person decides" };
-    snprintf(t->action, sizeof t->action, "%s", action_name(p, 0));
+    name_action(t, p, 0);
     if (vec_push(&s->treatments, t)) {
         treatment_free(t);
         return ERR_NOMEM;
@@ -265,7 +264,7 @@ static void become(schedule *s, treatment *t, const policy *p, const episode *ne
     bool told = before == next->state && t->episode.step == next->step && t->episode.running == next->running && t->episode.why == next->why;
     t->episode = *next;
     if (p)
-        snprintf(t->action, sizeof t->action, "%s", action_name(p, next->step));
+        name_action(t, p, next->step);
     if (!told)
         s->hands.changed(s->hands.ctx, t, before);
 }
@@ -291,11 +290,13 @@ static void begin(schedule *s, treatment *t, const policy *p, episode next, int6
         become(s, t, p, &next);
         return;
     }
-    if (s->hands.act(s->hands.ctx, t, p, &p->steps[next.step], &e) == OK)
+    err_kind k = s->hands.act(s->hands.ctx, t, p, &p->steps[next.step], &e);
+    if (k == OK)
         return;
     say(t, "the action could not begin", &e);
     episode_rules rules = rules_of(p, next.step);
-    episode_input in = { .now_ms = now_ms, .mode = HEAL_AUTO, .result = RESULT_FAILED, .result_run = next.run };
+    episode_input in = { .now_ms = now_ms, .mode = HEAL_AUTO, .result_run = next.run,
+                         .result = k == ERR_UNSUPPORTED || k == ERR_NOT_FOUND ? RESULT_HOPELESS : RESULT_FAILED };
     episode_effect effect;
     next = episode_step(t->episode, &rules, &in, &effect);
     become(s, t, p, &next);

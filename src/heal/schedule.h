@@ -33,7 +33,8 @@ typedef struct heal_hands {
     episode_resume (*resume)(void *ctx, const treatment *t, const policy *p, int64_t now_ms);
     /* Fsync the intent. Not OK: the action must not run. */
     err_kind (*intend)(void *ctx, const treatment *t, const policy *p, const action *a, err *e);
-    /* Begin; exactly one schedule_result with t's subject and run follows, unless this fails. Never calls back from inside. */
+    /* ERR_UNSUPPORTED, ERR_NOT_FOUND: this target cannot be acted on, a person is called at once.
+     * Begin; exactly one schedule_result with t's subject and run follows, unless this fails. Never calls back from inside. */
     err_kind (*act)(void *ctx, const treatment *t, const policy *p, const action *a, err *e);
     void (*escalate)(void *ctx, const treatment *t, const policy *p);
     /* After each change of state or step. */
