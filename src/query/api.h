@@ -43,10 +43,10 @@ struct query_http {
 };
 
 /* ---- pool (pool.c) ---- */
-struct pool *pool_open(unsigned threads, err *e);
+struct pool *query_pool_open(unsigned threads, err *e);
 /* ERR_FULL: QUERY_QUEUE_MAX wait already. */
-err_kind pool_put(struct pool *p, job *take, err *e);
-void pool_close(struct pool *p);         /* cancels what runs and waits, joins the threads */
+err_kind query_pool_put(struct pool *p, job *take, err *e);
+void query_pool_close(struct pool *p);         /* cancels what runs and waits, joins the threads */
 
 job *job_new(http_request *req, job_run run);          /* NULL: no memory, and the reply was sent */
 void job_start(job *j);                                /* to the pool; replies 503 if it is full */

@@ -87,16 +87,6 @@ void eval_info(eval *ev, const ast *at, const char *fmt, ...)
 
 /* ---- small nodes ---- */
 
-static err_kind eval_number(eval *ev, const ast *node, const grid *g, value *ret)
-{
-    value_init(ret, ev, PROMQL_SCALAR, g->n);
-    if (value_add(ret, (labels){ 0 }))
-        return ev->e->kind;
-    for (size_t i = 0; i < g->n; i++)
-        ret->at[0].v[i] = node->number.value;
-    return OK;
-}
-
 static err_kind eval_unary(eval *ev, const ast *node, const grid *g, value *ret)
 {
     if (eval_node(ev, node->unary.expr, g, ret) || !node->unary.minus)
@@ -157,7 +147,7 @@ err_kind eval_string(eval *ev, const ast *node, str *ret)
 static err_kind eval_kind(eval *ev, const ast *node, const grid *g, value *ret)
 {
     switch (node->kind) {
-    case AST_NUMBER: return eval_number(ev, node, g, ret);
+    case AST_NUMBER: return value_constant(ret, ev, g->n, node->number.value);
     case AST_STRING:
         value_init(ret, ev, PROMQL_STRING, g->n);
         ret->string = node->string.value;

@@ -60,6 +60,8 @@ void eval_info(eval *ev, const ast *at, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* ---- values (value.c) ---- */
 void value_init(value *v, eval *ev, promql_type type, size_t steps);
 void value_done(value *v);
+/* A scalar that is the same at every step. */
+CHECKED err_kind value_constant(value *v, eval *ev, size_t steps, double number);
 /* Append a series with all slots empty (its index is v->len - 1). Labels are borrowed; they live in the arena
  * or a selection. */
 CHECKED err_kind value_add(value *v, labels l);

@@ -407,6 +407,11 @@ static bool word_is_metric(const lexeme *t)
            t->word != WORD_GROUP_RIGHT;
 }
 
+static bool word_is_function(const lexeme *t)
+{
+    return t->kind == LEX_KEYWORD && (t->word == WORD_START || t->word == WORD_END || t->word == WORD_STEP || t->word == WORD_RANGE);
+}
+
 static ast *parse_primary(parser *p)
 {
     lexeme next;
@@ -425,6 +430,8 @@ static ast *parse_primary(parser *p)
         return parse_selector(p, true);
     case LEX_KEYWORD:
     case LEX_OPERATOR:
+        if (word_is_function(&p->cur) && parser_peek(p).kind == LEX_LEFT_PAREN)
+            return parse_call(p);
         if (word_is_metric(&p->cur))
             return parse_selector(p, true);
         return parser_unexpected(p, "", "");

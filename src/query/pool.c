@@ -70,7 +70,7 @@ static bool start_thread(pool *p)
     return true;
 }
 
-pool *pool_open(unsigned threads, err *e)
+pool *query_pool_open(unsigned threads, err *e)
 {
     pool *p = mem_zalloc(sizeof *p);
     if (!p || !(p->threads = mem_calloc(threads, sizeof *p->threads)) || !(p->running = mem_calloc(threads, sizeof *p->running))) {
@@ -86,12 +86,12 @@ pool *pool_open(unsigned threads, err *e)
         continue;
     if (p->thread_count == threads)
         return p;
-    pool_close(p);
+    query_pool_close(p);
     err_set(e, ERR_UNAVAILABLE, "could not start a query thread");
     return NULL;
 }
 
-err_kind pool_put(pool *p, job *take, err *e)
+err_kind query_pool_put(pool *p, job *take, err *e)
 {
     uv_mutex_lock(&p->lock);
     bool full = p->waiting >= QUERY_QUEUE_MAX || p->stopping;
@@ -109,7 +109,7 @@ err_kind pool_put(pool *p, job *take, err *e)
     return full ? err_set(e, ERR_FULL, "more than %d queries wait already", QUERY_QUEUE_MAX) : OK;
 }
 
-void pool_close(pool *p)
+void query_pool_close(pool *p)
 {
     if (!p)
         return;
@@ -177,7 +177,7 @@ void job_start(job *j)
     j->queued_ns = clock_mono_ns();
     j->req->user = j;
     j->req->on_close = client_gone;
-    if (pool_put(j->http->pool, j, &e) == OK)
+    if (query_pool_put(j->http->pool, j, &e) == OK)
         return;
     j->req->user = NULL;
     j->req->on_close = NULL;

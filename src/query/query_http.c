@@ -335,9 +335,9 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { GET, "/api/v1/status/tsdb", page_tsdb, h, 0, 0 },
         { GET, "/api/v1/features", page_features, h, 0, 0 },
     };
-    h->pool = pool_open(threads ? threads : 2, e);
+    h->pool = query_pool_open(threads ? threads : 2, e);
     if (!h->pool || http_server_routes(server, routes, COUNT_OF(routes), e)) {
-        pool_close(h->pool);
+        query_pool_close(h->pool);
         mem_free(h);
         return e ? e->kind : ERR_INTERNAL;
     }
@@ -354,6 +354,6 @@ void query_http_close(query_http *h)
 {
     if (!h)
         return;
-    pool_close(h->pool);
+    query_pool_close(h->pool);
     mem_free(h);
 }

@@ -50,6 +50,16 @@ err_kind value_add(value *v, labels l)
     return OK;
 }
 
+err_kind value_constant(value *v, eval *ev, size_t steps, double number)
+{
+    value_init(v, ev, PROMQL_SCALAR, steps);
+    if (value_add(v, (labels){ 0 }))
+        return ev->e->kind;
+    for (size_t i = 0; i < steps; i++)
+        v->at[0].v[i] = number;
+    return OK;
+}
+
 err_kind value_adopt(value *v, labels l, double *take_slots)
 {
     if (push(v, l, take_slots)) {

@@ -42,11 +42,17 @@ err_kind call_round(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_clamp(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_clamp_min(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_clamp_max(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_min_of(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_max_of(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_pi(eval *ev, const ast *call, const grid *g, value *ret);
 
 /* time.c */
 err_kind call_time(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_timestamp(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_query_start(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_query_end(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_query_step(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_query_range(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_date(eval *ev, const ast *call, const grid *g, value *ret);   /* year(), hour() … by the row's name */
 
 /* label.c */
@@ -66,4 +72,5 @@ err_kind call_native_only(eval *ev, const ast *call, const grid *g, value *ret);
 
 /* histogram.c */
 err_kind call_histogram_quantile(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_histogram_quantiles(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_histogram_fraction(eval *ev, const ast *call, const grid *g, value *ret);

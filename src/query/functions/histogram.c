@@ -152,10 +152,10 @@ static double bucket_quantile(double q, bucket *b, size_t n, bool *ret_forced)
     return start + (b[i].bound - start) * ((rank - below) / (b[i].count - below));
 }
 
-static err_kind quantiles_of(histograms *h, const histogram *one, const double *q, value *ret)
+/* One quantile of one histogram into a series of its own. */
+static err_kind quantile_series(histograms *h, const histogram *one, const double *q, labels out, value *ret)
 {
-    labels l;
-    if (eval_tick(h->ev) || labels_without_name(h->ev, one->labels, &l) || value_add(ret, l))
+    if (eval_tick(h->ev) || value_add(ret, out))
         return h->ev->e->kind;
     for (size_t s = 0; s < ret->steps; s++) {
         bool forced;
@@ -171,21 +171,68 @@ static err_kind quantiles_of(histograms *h, const histogram *one, const double *
     return OK;
 }
 
+CHECKED static err_kind quantile_arg(eval *ev, const ast *arg, const grid *g, double **ret)
+{
+    if (eval_scalar(ev, arg, g, ret))
+        return ev->e->kind;
+    for (size_t s = 0; s < g->n; s++)
+        if (isnan((*ret)[s]) || (*ret)[s] < 0 || (*ret)[s] > 1)
+            eval_warn(ev, arg, "quantile value should be between 0 and 1, got %s", format_go((*ret)[s]).text);
+    return OK;
+}
+
 err_kind call_histogram_quantile(eval *ev, const ast *call, const grid *g, value *ret)
 {
     histograms h = { .ev = ev, .call = call, .arg = call->call.args[1] };
     double *q = NULL;
+    labels l;
     value_init(ret, ev, PROMQL_VECTOR, g->n);
-    err_kind k = eval_scalar(ev, call->call.args[0], g, &q);
-    for (size_t s = 0; !k && s < g->n; s++)
-        if (isnan(q[s]) || q[s] < 0 || q[s] > 1)
-            eval_warn(ev, call->call.args[0], "quantile value should be between 0 and 1, got %s", format_go(q[s]).text);
+    err_kind k = quantile_arg(ev, call->call.args[0], g, &q);
     if (!k)
         k = open_histograms(&h, g);
-    for (size_t i = 0; !k && i < h.all.len; i++)
-        k = quantiles_of(&h, &h.all.at[i], q, ret);
+    for (size_t i = 0; !k && i < h.all.len; i++) {
+        k = labels_without_name(ev, h.all.at[i].labels, &l);
+        if (!k)
+            k = quantile_series(&h, &h.all.at[i], q, l, ret);
+    }
     histograms_done(&h);
     mem_free(q);
+    return k ? k : value_join(ret, false);
+}
+
+/* A quantile as a label's value, as OpenMetrics writes them: 1 is "1.0". */
+static str quantile_label(arena *a, double q)
+{
+    char text[NUM_DOUBLE_MAX];
+    size_t n = num_format_double(text, q);
+    bool whole = isfinite(q) && !memchr(text, '.', n) && !memchr(text, 'e', n);
+    return arena_printf(a, "%s%s", text, whole ? ".0" : "");
+}
+
+/* histogram_quantiles(v, label, q…): the quantile in the label is the first step's. */
+err_kind call_histogram_quantiles(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    histograms h = { .ev = ev, .call = call, .arg = call->call.args[0] };
+    str name;
+    labels l;
+    value_init(ret, ev, PROMQL_VECTOR, g->n);
+    err_kind k = eval_string(ev, call->call.args[1], &name);
+    if (!k)
+        k = open_histograms(&h, g);
+    for (size_t a = 2; !k && a < call->call.count; a++) {
+        double *q = NULL;
+        k = quantile_arg(ev, call->call.args[a], g, &q);
+        str text = k ? STR_EMPTY : quantile_label(ev->arena, q[0]);
+        for (size_t i = 0; !k && i < h.all.len; i++) {
+            k = labels_without_name(ev, h.all.at[i].labels, &l);
+            if (!k)
+                k = labels_with(ev, l, name, text, &l);
+            if (!k)
+                k = quantile_series(&h, &h.all.at[i], q, l, ret);
+        }
+        mem_free(q);
+    }
+    histograms_done(&h);
     return k ? k : value_join(ret, false);
 }
 

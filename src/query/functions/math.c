@@ -8,17 +8,27 @@ double math_rad(double v) { return v * M_PI / 180; }
 err_kind call_pi(eval *ev, const ast *call, const grid *g, value *ret)
 {
     UNUSED(call);
-    value_init(ret, ev, PROMQL_SCALAR, g->n);
-    if (value_add(ret, (labels){ 0 }))
-        return ev->e->kind;
-    for (size_t i = 0; i < g->n; i++)
-        ret->at[0].v[i] = M_PI;
-    return OK;
+    return value_constant(ret, ev, g->n, M_PI);
 }
 
 /* fmin and fmax, but NaN wins, as in Go. */
 static double go_min(double a, double b) { return isnan(a) || isnan(b) ? NAN : a < b ? a : b; }
 static double go_max(double a, double b) { return isnan(a) || isnan(b) ? NAN : a > b ? a : b; }
+
+static err_kind of_two(eval *ev, const ast *call, const grid *g, double (*fn)(double, double), value *ret)
+{
+    double *right = NULL;
+    err_kind k = eval_node(ev, call->call.args[0], g, ret);
+    if (!k)
+        k = eval_scalar(ev, call->call.args[1], g, &right);
+    for (size_t i = 0; !k && i < g->n; i++)
+        ret->at[0].v[i] = fn(ret->at[0].v[i], right[i]);
+    mem_free(right);
+    return k;
+}
+
+err_kind call_min_of(eval *ev, const ast *call, const grid *g, value *ret) { return of_two(ev, call, g, go_min, ret); }
+err_kind call_max_of(eval *ev, const ast *call, const grid *g, value *ret) { return of_two(ev, call, g, go_max, ret); }
 
 typedef double (*bound_fn)(double v, double low, double high);
 static double bound_both(double v, double low, double high)

@@ -83,10 +83,13 @@ err_kind check_quantile(eval *ev, const ast *call, const grid *g, const double *
     return OK;
 }
 
-/* Median of the distances to the median. */
+/* Median of the distances to the median; a NaN has no distance to anything. */
 bool over_mad(const window *w, double *ret)
 {
     copy_values(w);
+    for (size_t i = 0; i < w->len; i++)
+        if (isnan(w->at[i].v))
+            return *ret = NAN, true;
     double median = quantile_of(0.5, w->scratch, w->len);
     for (size_t i = 0; i < w->len; i++)
         w->scratch[i] = fabs(w->scratch[i] - median);

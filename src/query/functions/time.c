@@ -13,6 +13,30 @@ err_kind call_time(eval *ev, const ast *call, const grid *g, value *ret)
     return OK;
 }
 
+err_kind call_query_start(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    UNUSED(call);
+    return value_constant(ret, ev, g->n, (double)ev->start_ms / 1e3);
+}
+
+err_kind call_query_end(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    UNUSED(call);
+    return value_constant(ret, ev, g->n, (double)ev->end_ms / 1e3);
+}
+
+err_kind call_query_step(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    UNUSED(call);
+    return value_constant(ret, ev, g->n, (double)ev->step_ms / 1e3);
+}
+
+err_kind call_query_range(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    UNUSED(call);
+    return value_constant(ret, ev, g->n, (double)(ev->end_ms - ev->start_ms) / 1e3);
+}
+
 /* Of a plain selector: when the sample was taken. Of anything calculated: the step's time. */
 err_kind call_timestamp(eval *ev, const ast *call, const grid *g, value *ret)
 {

@@ -1,0 +1,173 @@
+#include "base/json.h"
+#include "base/test.h"
+#include "query/query.h"
+#include <stdlib.h>
+
+typedef struct fixture { store *store; query_engine *engine; } fixture;
+
+static void add(fixture *f, const char *name, const char *job, const char *le, int64_t step_ms, size_t n, double by)
+{
+    label at[3] = { { METRIC_NAME, str_from(name) }, { STR("job"), str_from(job) }, { STR("le"), str_from(le) } };
+    labels l = { at, le ? 3 : 2 };
+    sample_row rows[64];
+    err e = { 0 };
+    CHECK(n <= COUNT_OF(rows));
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (sample_row){ .labels = l, .t_ms = (int64_t)i * step_ms, .v = (double)i * by };
+    CHECK_OK(store_append(f->store, rows, n, NULL, &e), e);
+}
+
+static fixture open_fixture(const query_options *o)
+{
+    fixture f;
+    store_recovery recovery;
+    err e = { 0 };
+    store_options options = { .dir = test_dir(), .retention_ms = INT64_C(3153600000000) };
+    CHECK_OK(store_open(&options, &f.store, &recovery, &e), e);
+    f.engine = query_engine_new(f.store, o);
+    CHECK(f.engine != NULL);
+    add(&f, "reqs_total", "a", NULL, 15000, 40, 15);
+    add(&f, "reqs_total", "b", NULL, 15000, 40, 30);
+    add(&f, "lat_bucket", "a", "0.5", 15000, 40, 1);
+    add(&f, "lat_bucket", "a", "+Inf", 15000, 40, 2);
+    return f;
+}
+
+static void close_fixture(fixture *f)
+{
+    query_engine_free(f->engine);
+    store_close(f->store, NULL);
+}
+
+static const char *const expressions[] = {
+    "sum by (job) (rate(reqs_total[5m])) / on (job) group_left () count by (job) (reqs_total) > bool 0",
+    "topk(1, reqs_total) or label_replace(reqs_total, \"x\", \"$1\", \"job\", \"(.)\")",
+    "histogram_quantile(0.9, rate(lat_bucket[5m])) or absent(nothing{job=\"x\"}) or vector(time())",
+    "max_over_time(sum(reqs_total)[5m:1m] offset 1m) and quantile(0.5, reqs_total) unless llm_requests_running",
+    "count_values(\"v\", label_join(reqs_total, \"j\", \"-\", \"job\", \"le\")) + ignoring(v) group_right() reqs_total{job=~\"a|b.*\"}",
+    "sort_desc(quantile_over_time(0.5, reqs_total[5m])) - clamp(day_of_week(reqs_total), 0, 3)",
+};
+
+TEST(query_survives_any_failed_allocation)
+{
+    fixture f = open_fixture(NULL);
+    for (size_t i = 0; i < 2 * COUNT_OF(expressions); i++) {
+        str expr = str_from(expressions[i / 2]);
+        for (unsigned nth = 0;; nth++) {
+            query_result r = { 0 };
+            err e = { 0 };
+            fault_alloc(nth);
+            err_kind k = i % 2 ? query_instant(f.engine, expr, 590000, NULL, &r, &e)
+                               : query_range(f.engine, expr, 300000, 590000, 60000, NULL, &r, &e);
+            bool fired = fault_fired();
+            CHECK_MSG(k == OK || (fired && k == ERR_NOMEM) || (k == ERR_EXEC), "%s: %s (allocation %u)", expressions[i / 2], e.message, nth);
+            query_result_done(&r);
+            if (!fired)
+                break;
+        }
+    }
+    close_fixture(&f);
+}
+
+TEST(query_number_is_the_first_sample)
+{
+    fixture f = open_fixture(NULL);
+    double v = 0;
+    err e = { 0 };
+    CHECK_OK(query_number(f.engine, STR("sum(reqs_total)"), 150000, &v, &e), e);
+    CHECK_DOUBLE(v, 450);
+    CHECK_OK(query_number(f.engine, STR("1 + 1"), 0, &v, &e), e);
+    CHECK_DOUBLE(v, 2);
+    CHECK_EQ(query_number(f.engine, STR("nothing"), 0, &v, &e), ERR_NOT_FOUND);
+    CHECK_EQ(query_number(f.engine, STR("rate("), 0, &v, &e), ERR_PARSE);
+    close_fixture(&f);
+}
+
+static const struct { const char *what; query_options options; const char *expr; err_kind want; } limits[] = {
+    { "too many samples to read", { .max_samples = 30 }, "rate(reqs_total[1h])", ERR_LIMIT },
+    { "too many slots", { .max_samples = 100 }, "1", ERR_LIMIT },
+    { "too many series", { .max_series = 1 }, "reqs_total", ERR_LIMIT },
+    { "too many points", { .max_points = 10 }, "1", ERR_LIMIT },
+    { "a string has no range", { 0 }, "\"a\"", ERR_INVALID },
+    { "nor has a range vector", { 0 }, "reqs_total[5m]", ERR_INVALID },
+    { "duplicates", { 0 }, "label_replace(reqs_total, \"job\", \"z\", \"job\", \".*\")", ERR_EXEC },
+    { "no limit in the way", { 0 }, "rate(reqs_total[1h])", OK },
+};
+
+TEST(query_limits_end_with_an_error)
+{
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        fixture f = open_fixture(&limits[i].options);
+        query_result r = { 0 };
+        err e = { 0 };
+        err_kind k = query_range(f.engine, str_from(limits[i].expr), 0, 590000, 1000, NULL, &r, &e);
+        CHECK_MSG(k == limits[i].want, "%s: %s", limits[i].what, e.message);
+        query_result_done(&r);
+        close_fixture(&f);
+    }
+}
+
+TEST(query_ends_when_canceled_or_late)
+{
+    fixture f = open_fixture(NULL);
+    query_result r = { 0 };
+    err e = { 0 };
+    atomic_bool cancel = true;
+    CHECK_EQ(query_instant(f.engine, STR("sum(reqs_total)"), 0, &cancel, &r, &e), ERR_CANCELED);
+    query_request late = { .expr = STR("reqs_total"), .timeout_ms = 10, .waited_ms = 10 };
+    CHECK_EQ(query_run(f.engine, &late, &r, &e), ERR_TIMEOUT);
+    CHECK_CONTAINS(str_from(e.message), "timed out");
+    close_fixture(&f);
+}
+
+TEST(query_limit_cuts_and_says_so)
+{
+    fixture f = open_fixture(NULL);
+    query_result r = { 0 };
+    err e = { 0 };
+    query_request one = { .expr = STR("reqs_total"), .to_ms = 590000, .limit = 1 };
+    CHECK_OK(query_run(f.engine, &one, &r, &e), e);
+    CHECK_EQ(r.len, 1);
+    CHECK_EQ(r.warning_count, 1);
+    query_result_done(&r);
+    close_fixture(&f);
+}
+
+static const struct { const char *what, *expr, *want; } shown[] = {
+    { "vector", "reqs_total{job=\"a\"}", "{\"resultType\":\"vector\",\"result\":[{\"metric\":{\"__name__\":\"reqs_total\",\"job\":\"a\"},\"value\":[0.500,\"0\"]}]}" },
+    { "scalar", "-1.5", "{\"resultType\":\"scalar\",\"result\":[0.500,\"-1.5\"]}" },
+    { "string", "\"a\\tb\"", "{\"resultType\":\"string\",\"result\":[0.500,\"a\\tb\"]}" },
+    { "matrix", "reqs_total{job=\"a\"}[1s]", "{\"resultType\":\"matrix\",\"result\":[{\"metric\":{\"__name__\":\"reqs_total\",\"job\":\"a\"},\"values\":[[0,\"0\"]]}]}" },
+    { "nothing", "nothing", "{\"resultType\":\"vector\",\"result\":[]}" },
+};
+
+TEST(query_result_looks_as_prometheus_shows_it)
+{
+    fixture f = open_fixture(NULL);
+    for (size_t i = 0; i < COUNT_OF(shown); i++) {
+        AUTO(buf_done) buf out = BUF_INIT(1u << 16);
+        query_result r = { 0 };
+        err e = { 0 };
+        CHECK_OK(query_instant(f.engine, str_from(shown[i].expr), 500, NULL, &r, &e), e);
+        query_result_json(&r, &out);
+        CHECK_MSG(str_is(buf_str(&out), shown[i].want), "%s: %s", shown[i].what, buf_cstr(&out));
+        query_result_done(&r);
+    }
+    close_fixture(&f);
+}
+
+TEST(query_prints_for_people)
+{
+    fixture f = open_fixture(NULL);
+    query_result r = { 0 };
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    CHECK_EQ(query_instant(f.engine, STR("reqs_total{job=\"a\"}"), 15000, NULL, &r, NULL), OK);
+    CHECK_EQ(query_print(&r, out, false), 0);
+    fclose(out);
+    CHECK_STR(str_of(text, n), "reqs_total{job=\"a\"} => 15 @[15.000]\n");
+    free(text);
+    query_result_done(&r);
+    close_fixture(&f);
+}
