@@ -149,7 +149,9 @@ class Stage:
         end = time.time() + seconds
         while True:
             if self.process and self.process.poll() is not None:
-                raise DemoError(f"galen ended with status {self.process.returncode} while waiting for {what}")
+                last = (self.run / "galen.log").read_text(errors="replace").splitlines()[-5:]
+                raise DemoError(f"galen ended with status {self.process.returncode} while waiting for {what}\n  "
+                                + "\n  ".join(last))
             result = ready()
             if result:
                 return result
