@@ -1,8 +1,8 @@
 #include "store/inside.h"
 #include <stdatomic.h>
 
-#define SERIES_RECORD_BYTES (1u << 20) /* definitions are split into records of about this */
-#define SCRATCH_KEEP_BYTES (4u << 20)  /* what a batch may leave allocated for the next */
+#define SERIES_RECORD_BYTES (256u << 10) /* definitions are split into records of about this */
+#define SCRATCH_KEEP_BYTES (4u << 20)    /* what a batch may leave allocated for the next */
 
 err_kind labels_check(labels l, err *e)
 {
@@ -238,7 +238,7 @@ static void show(store *s)
 
 static err_kind append_locked(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e)
 {
-    int64_t oldest_ms = MAX(clock_now_ms() - s->retention_ms, -STORE_TIME_MAX_MS);
+    int64_t oldest_ms = store_oldest_ms(s);
     for (size_t i = 0; i < n; i++) {
         err_kind k = stage_row(s, &rows[i], oldest_ms, rejected, e);
         if (k)

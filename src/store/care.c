@@ -357,24 +357,19 @@ static err_kind remove_covered(store *s, uint32_t covered, err *e)
 
 /* ---- when ---- */
 
-/* The start of the newest window that is not complete. A sample from the future does not complete one. */
-static int64_t frontier(const store *s, int64_t margin_ms)
-{
-    int64_t newest = MIN(atomic_load(&s->head.max_t_ms), clock_now_ms());
-    return window_start(MAX(newest, -STORE_TIME_MAX_MS) - margin_ms, s->block_ms);
-}
-
-/* From where on samples stay in the head; INT64_MIN: nothing is cut now. */
+/* From where on samples stay in the head; INT64_MIN: nothing is cut now. A sample from the future completes
+ * no window. */
 static int64_t choose_cut(const store *s, bool force)
 {
-    int64_t min_t_ms = atomic_load(&s->head.min_t_ms), newest = MIN(atomic_load(&s->head.max_t_ms), clock_now_ms());
-    if (min_t_ms == INT64_MAX || newest < min_t_ms)
+    int64_t oldest = atomic_load(&s->head.min_t_ms), newest = atomic_load(&s->head.max_t_ms), now = clock_now_ms();
+    newest = MIN(newest, now);
+    if (oldest == INT64_MAX || newest < oldest)
         return INT64_MIN;
-    int64_t cut_ms = frontier(s, force ? 0 : s->block_ms / 2);
-    if (min_t_ms >= cut_ms)
+    int64_t cut_ms = window_start(newest - (force ? 0 : s->block_ms / 2), s->block_ms);
+    if (oldest >= cut_ms)
         return INT64_MIN;
     /* Half a block more than one: late samples still find the head, and blocks are not written in drips. */
-    if (!force && (newest - min_t_ms <= s->block_ms + s->block_ms / 2 || clock_mono_ns() < s->next_cut_ns))
+    if (!force && (newest - oldest <= s->block_ms + s->block_ms / 2 || clock_mono_ns() < s->next_cut_ns))
         return INT64_MIN;
     return cut_ms;
 }
@@ -404,7 +399,7 @@ static err_kind move_on(store *s, int64_t cut_ms, int64_t oldest_ms, err *e)
 err_kind care_run(store *s, bool force, err *e)
 {
     pthread_mutex_lock(&s->care_lock);
-    int64_t oldest_ms = MAX(clock_now_ms() - s->retention_ms, -STORE_TIME_MAX_MS);
+    int64_t oldest_ms = store_oldest_ms(s);
     err_kind expired = expire_blocks(s, oldest_ms, e);
     int64_t cut_ms = choose_cut(s, force);
     /* Old samples alone are worth a checkpoint only now and then: with the cuts, or a window late. */

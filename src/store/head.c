@@ -403,8 +403,9 @@ void head_measure(head *h)
     for (uint32_t i = 0; i < HEAD_SHARDS; i++) {
         series *s;
         for (size_t pos = 0; (s = head_next(&h->shards[i], &pos));) {
-            min_t_ms = MIN(min_t_ms, series_min_t(s));
-            max_t_ms = MAX(max_t_ms, series_max_t(s));
+            int64_t first_ms = series_min_t(s), last_ms = series_max_t(s);
+            min_t_ms = MIN(min_t_ms, first_ms);
+            max_t_ms = MAX(max_t_ms, last_ms);
         }
     }
     atomic_store_explicit(&h->min_t_ms, min_t_ms, memory_order_relaxed);

@@ -70,6 +70,13 @@ CHECKED err_kind store_recover(store *s, store_recovery *ret, err *e);
 CHECKED err_kind care_run(store *s, bool force, err *e);
 CHECKED err_kind sync_run(store *s, err *e);
 
+/* What is older than this is not kept. */
+static inline int64_t store_oldest_ms(const store *s)
+{
+    int64_t t_ms = clock_now_ms() - s->retention_ms;
+    return MAX(t_ms, -STORE_TIME_MAX_MS);
+}
+
 /* The windows of block_ms that time is cut into start at multiples of it, also before 1970. */
 static inline int64_t window_start(int64_t t_ms, int64_t block_ms)
 {

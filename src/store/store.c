@@ -64,7 +64,8 @@ static void publish(store *s)
 static void *care_loop(void *arg)
 {
     store *s = arg;
-    for (bool troubled = false; !wait_stopped(s, CARE_TICK_MS);) {
+    int64_t tick_ms = MAX(s->wal_fsync_ms, CARE_TICK_MS); /* who syncs rarely is in no hurry here either */
+    for (bool troubled = false; !wait_stopped(s, tick_ms);) {
         err e = { 0 };
         report(&troubled, "writing of blocks", care_run(s, false, &e), &e);
         publish(s);

@@ -25,9 +25,15 @@ err_kind store_open(const store_options *o, store **ret, store_recovery *ret_rec
 err_kind store_close(store *s, err *e);            /* NULL is fine; flushes the WAL */
 
 /* One batch, all or nothing (in the WAL one record): see metric/metric.h sample_sink for `rejected`.
- *   ERR_OUT_OF_ORDER, ERR_DUPLICATE (same time, other value), ERR_LIMIT  only when `rejected` is NULL
- *   ERR_IO    the WAL could not be written (disk full …): nothing of the batch is kept, later calls try again
- * A sample equal to the last one in time and value is accepted and dropped. */
+ *   ERR_OUT_OF_ORDER (also: older than the retention), ERR_DUPLICATE (same time, other value), ERR_LIMIT (series,
+ *             labels, a time beyond all calendars)  only when `rejected` is NULL; else counted there
+ *   ERR_INVALID  labels that are empty, unsorted or repeated: the caller's mistake, the whole batch is refused
+ *   ERR_LIMIT  also with `rejected`: the batch needs more than one record of the WAL (64 MiB)
+ *   ERR_IO and other kinds of the system: the WAL could not be written (disk full …): nothing of the batch is
+ *             kept, later calls try again
+ * A sample equal to the last one in time and value is accepted (counted as appended) and dropped. A new series may
+ * start at any time that the retention allows, whatever the others hold. Counters are added to `rejected`, and only
+ * when the batch was kept. */
 err_kind store_append(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e);
 sample_sink store_sink(store *s);
 

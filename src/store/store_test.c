@@ -169,6 +169,41 @@ TEST(store_refs_save_the_lookup_and_never_lie)
     close_store(t);
 }
 
+/* One series through hundreds of chunks in one batch; where records are small, refused as a whole. */
+TEST(store_takes_a_large_batch_or_refuses_it_whole)
+{
+    enum { N = 120000 };
+    label name = { METRIC_NAME, STR("big") };
+    sample_row *at = mem_calloc(N, sizeof *at);
+    CHECK(at);
+    for (int i = 0; i < N; i++)
+        at[i] = (sample_row){ { &name, 1 }, NULL, NOW + i, i };
+    const char *dir = test_dir();
+    store *s = open_at(dir);
+    err e = { 0 };
+    bool fits = N * 9u < WAL_RECORD_MAX_BYTES;
+    CHECK_EQ(store_append(s, at, N, NULL, &e), fits ? OK : ERR_LIMIT);
+    CHECK(fits || e.hint[0]);
+    for (int again = 0; again < 2; again++) {
+        AUTO(store_select_freep) store_selection *sel = NULL;
+        sample_vec v = { 0 };
+        CHECK_EQ(store_select(s, NULL, 0, 0, INT64_MAX, NULL, &sel, NULL), OK);
+        CHECK_EQ(store_select_len(sel), fits);
+        if (fits) {
+            CHECK_EQ(store_select_samples(sel, 0, &v, NULL), OK);
+            CHECK_EQ(v.len, N);
+            CHECK_EQ(v.at[N - 1].t_ms, NOW + N - 1);
+        }
+        vec_done(&v);
+        store_select_freep(&sel);
+        close_store(s);
+        s = open_at(dir);
+    }
+    CHECK_EQ(store_append(s, at + N - 1, 1, NULL, NULL), OK);
+    close_store(s);
+    mem_free(at);
+}
+
 /* ---- selecting ---- */
 
 TEST(store_matchers_mean_what_promql_means)

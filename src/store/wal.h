@@ -18,14 +18,14 @@
 
 #ifdef GALEN_TINY
 #define WAL_SEGMENT_MAX_BYTES (4u << 10)
+#define WAL_RECORD_MAX_BYTES (1u << 20)
 #else
 #define WAL_SEGMENT_MAX_BYTES (32u << 20)
+#define WAL_RECORD_MAX_BYTES (64u << 20) /* one payload; a batch that needs more is refused */
 #endif
 #define WAL_VERSION 1u
 #define WAL_HEADER_BYTES 16u
 #define WAL_RECORD_HEADER_BYTES 16u
-#define WAL_RECORD_MAX_BYTES (64u << 20) /* one payload; a batch that needs more is refused */
-#define WAL_SERIES_MAX_BYTES (2u * LABELS_MAX * (LABEL_MAX_BYTES + 3u) + 32u) /* one definition at its worst */
 #define WAL_SAMPLE_MAX_BYTES (2u * WIRE_VARINT_MAX + 8u)
 #define WAL_RETIRED_MAX 8
 
