@@ -19,14 +19,30 @@ size_t rule_set_groups(const rule_set *s);
 size_t rule_set_rules(const rule_set *s);
 
 /* ---- Go templates, as far as rules need them: {{ $value }}, {{ $labels.x }}, {{ .Value }}, pipelines, humanize… ---- */
-typedef struct template_data { labels labels; double value; str external_url; } template_data;
+typedef struct template_sample { labels labels; double value; } template_sample;   /* what {{ query "…" }} answers with */
+typedef struct template_data {
+    labels labels; double value; str external_url;
+    int64_t now_ms;                                    /* for {{ now }} */
+    /* {{ query "up" }}; NULL: an empty list. *ret lives in `a`. */
+    err_kind (*query)(void *ctx, str expr, arena *a, template_sample **ret, size_t *ret_n, err *e);
+    void *query_ctx;
+} template_data;
+/* Parse and execute in one go. ERR_PARSE: the text (line, column in it); ERR_EXEC: it failed; ERR_LIMIT. alert/template.h
+ * is for templates that are executed often. */
 err_kind template_expand(str text, const template_data *data, buf *out, err *e);
 
 /* ---- configuration: the `alert:` section, alertmanager.yml's schema (webhook_configs work; the rest is accepted) ---- */
 typedef struct alert_config alert_config;
+/* Without rule_files the shipped rules (rules/llm.yml) are loaded. */
 err_kind alert_config_parse(const config *c, alert_config **ret, err *e);
-err_kind alert_config_from_prometheus(const yaml_doc *doc, const char *dir, alert_config **ret, err *e); /* rule_files, evaluation_interval */
+err_kind alert_config_from_prometheus(const yaml_doc *doc, const char *dir, alert_config **ret, err *e); /* rule_files, evaluation_interval; doc NULL: empty */
+/* Routes and receivers of an alertmanager.yml (--alertmanager.config), added to a configuration without any. */
+err_kind alert_config_add_alertmanager(alert_config *c, const yaml_doc *doc, const char *dir, err *e);
 void alert_config_free(alert_config *c);
+/* For `galen check`: what was loaded, and what is accepted without effect so far (sentences; borrowed from `c`). */
+size_t alert_config_groups(const alert_config *c);
+size_t alert_config_rules(const alert_config *c);
+size_t alert_config_notes(const alert_config *c, const char *const **ret);
 
 /* ---- life ---- */
 typedef enum alert_state { ALERT_INACTIVE, ALERT_PENDING, ALERT_FIRING } alert_state;
