@@ -133,6 +133,8 @@ CHECKED static err_kind reduce_group(aggregator *a, size_t group, accumulator *a
     memset(acc, 0, ret->steps * sizeof *acc);
     for (size_t m = a->first[group]; m < a->first[group + 1]; m++) {
         const double *v = a->in.at[a->members[m]].v;
+        if (eval_spend(a->ev, ret->steps))
+            return a->ev->e->kind;
         for (size_t i = 0; i < ret->steps; i++)
             if (!slot_empty(v[i]))
                 accumulate(a->op, &acc[i], v[i]);
@@ -164,6 +166,8 @@ static err_kind quantiles(aggregator *a, value *ret)
             return a->ev->e->kind;
         for (size_t i = 0; i < ret->steps; i++) {
             size_t n = 0;
+            if (eval_spend(a->ev, a->first[group + 1] - a->first[group]))
+                return a->ev->e->kind;
             for (size_t m = a->first[group]; m < a->first[group + 1]; m++)
                 if (!slot_empty(a->in.at[a->members[m]].v[i]))
                     a->numbers[n++] = a->in.at[a->members[m]].v[i];
@@ -266,7 +270,7 @@ static err_kind select_some(aggregator *a, value *ret)
     err_kind k = out_of ? OK : err_nomem(a->ev->e);
     for (size_t group = 0; !k && group < a->groups.len; group++)
         for (size_t step = 0; !k && step < ret->steps; step++) {
-            k = eval_tick(a->ev);
+            k = eval_spend(a->ev, a->first[group + 1] - a->first[group]);
             if (!k)
                 k = select_step(a, group, step, out_of, ret);
         }
@@ -304,7 +308,7 @@ static err_kind count_values(aggregator *a, value *ret)
     for (size_t group = 0; group < a->groups.len; group++)
         for (size_t m = a->first[group]; m < a->first[group + 1] && !k; m++) {
             const double *v = a->in.at[a->members[m]].v;
-            k = eval_tick(a->ev);
+            k = eval_spend(a->ev, ret->steps);
             for (size_t i = 0; i < ret->steps && !k; i++)
                 if (!slot_empty(v[i]))
                     k = count_value(a, &out_map, name, group, i, v[i], ret);

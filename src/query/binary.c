@@ -190,7 +190,7 @@ static err_kind eval_set(joiner *j, value *ret)
     if (number_groups(j))
         return j->ev->e->kind;
     for (size_t step = 0; step < j->sides[0].steps; step++) {
-        if (eval_tick(j->ev))
+        if (eval_spend(j->ev, j->sides[0].len + j->sides[1].len))
             return j->ev->e->kind;
         mark_groups(j, op == OP_OR ? 0 : 1, step);
         clear_slots(j, op == OP_OR ? 1 : 0, step, op == OP_AND);
@@ -373,7 +373,7 @@ static err_kind eval_join(joiner *j, value *ret)
     j->last = mem_calloc(j->sides[many_side].len + 1, sizeof *j->last);
     err_kind k = matched && j->last ? OK : err_nomem(j->ev->e);
     for (size_t step = 0; !k && step < steps; step++) {
-        k = eval_tick(j->ev);
+        k = eval_spend(j->ev, j->sides[0].len + j->sides[1].len);
         if (!k)
             k = join_step(j, many_side, step, matched, ret);
     }

@@ -3,7 +3,7 @@
 #include "query/tables.h"
 #include <stdio.h>
 
-#define TICKS_BETWEEN_LOOKS 64
+#define WORK_BETWEEN_LOOKS 10000 /* some ten microseconds */
 
 void eval_done(eval *ev)
 {
@@ -17,15 +17,20 @@ void eval_done(eval *ev)
     vec_done(&ev->infos);
 }
 
-err_kind eval_tick(eval *ev)
+err_kind eval_look(eval *ev)
 {
-    if (ev->ticks++ % TICKS_BETWEEN_LOOKS)
-        return OK;
+    ev->work = 0;
     if (ev->cancel && atomic_load_explicit(ev->cancel, memory_order_relaxed))
         return err_set(ev->e, ERR_CANCELED, "query was canceled in expression evaluation");
     if (ev->deadline_ns && clock_mono_ns() >= ev->deadline_ns)
         return err_set(ev->e, ERR_TIMEOUT, "query timed out in expression evaluation");
     return OK;
+}
+
+err_kind eval_spend(eval *ev, size_t work)
+{
+    ev->work += work;
+    return ev->work < WORK_BETWEEN_LOOKS ? OK : eval_look(ev);
 }
 
 err_kind eval_fail(eval *ev, const char *fmt, ...)

@@ -37,7 +37,7 @@ struct eval {
     uint64_t samples_read;
     int64_t deadline_ns;                /* monotonic; 0: none */
     const atomic_bool *cancel;          /* may be NULL */
-    unsigned ticks;
+    size_t work;                        /* since somebody looked at the clock */
     bool instant;
     vec(store_selection *) selections;
     vec(regex *) regexes;
@@ -49,8 +49,11 @@ struct eval {
 
 void eval_done(eval *ev);               /* selections, regexes, lists; not the arena */
 err_kind eval_node(eval *ev, const ast *node, const grid *g, value *ret);
-/* Look at the clock and the cancel flag now and then. ERR_TIMEOUT, ERR_CANCELED. */
-CHECKED err_kind eval_tick(eval *ev);
+/* Look at the clock and the cancel flag now and then. ERR_TIMEOUT, ERR_CANCELED. `work`: about how many samples or
+ * slots were touched since the last call. */
+CHECKED err_kind eval_spend(eval *ev, size_t work);
+CHECKED static inline err_kind eval_tick(eval *ev);
+CHECKED err_kind eval_look(eval *ev);   /* now, not now and then */
 err_kind eval_fail(eval *ev, const char *fmt, ...) PRINTF_LIKE(2, 3);   /* ERR_EXEC */
 /* "PromQL warning: …", with the place of `at` behind it. Said once however often it happens. Failing to
  * remember one is not worth failing the query. */
@@ -159,6 +162,11 @@ static inline void kahan_add(kahan *k, double inc)
         k->c += (inc - t) + k->sum;
     k->sum = t;
 }
+static inline err_kind eval_tick(eval *ev)
+{
+    return eval_spend(ev, 100);
+}
+
 /* A mean that falls back to the incremental form once the plain sum overflows. */
 typedef struct kahan_mean { kahan k; double count; bool incremental; } kahan_mean;
 void kahan_mean_add(kahan_mean *m, double v);

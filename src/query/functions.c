@@ -30,7 +30,7 @@ const function_row function_rows[] = { /* name, argument types, how many, how ma
     { "double_exponential_smoothing", { PROMQL_MATRIX, PROMQL_SCALAR, PROMQL_SCALAR }, 3, 0, PROMQL_VECTOR, .over = over_smoothing, .check = check_smoothing, .experimental = true, .help = "level after smoothing value and trend (Holt)" },
     { "end", { 0 }, 0, 0, PROMQL_SCALAR, .call = call_query_end, .experimental = true, .help = "where the whole query ends, Unix seconds" },
     { "exp", { PROMQL_VECTOR }, 1, 0, PROMQL_VECTOR, .math = exp, .help = "e to the power of the value" },
-    { "first_over_time", { PROMQL_MATRIX }, 1, 0, PROMQL_VECTOR, .over = over_first, .keeps_name = true, .experimental = true, .help = "oldest sample in the window" },
+    { "first_over_time", { PROMQL_MATRIX }, 1, 0, PROMQL_VECTOR, .over = over_first, .keeps_name = true, .help = "oldest sample in the window" },
     { "floor", { PROMQL_VECTOR }, 1, 0, PROMQL_VECTOR, .math = floor, .help = "round down to an integer" },
     { "histogram_avg", { PROMQL_VECTOR }, 1, 0, PROMQL_VECTOR, .call = call_native_only, .help = "mean of the observations of native histograms" },
     { "histogram_count", { PROMQL_VECTOR }, 1, 0, PROMQL_VECTOR, .call = call_native_only, .help = "observations in native histograms" },

@@ -263,7 +263,7 @@ static err_kind run(query_engine *q, const query_request *req, eval *ev, query_r
         return e->kind;
     if (!ev->instant)
         g.n = (size_t)((req->to_ms - req->from_ms) / req->step_ms) + 1;
-    if (run_root(ev, root, &g, ret) ||
+    if (eval_look(ev) || run_root(ev, root, &g, ret) || eval_look(ev) ||
         copy_texts(&ret->arena, ev->warnings.at, ev->warnings.len, &ret->warnings, &ret->warning_count, e) ||
         copy_texts(&ret->arena, ev->infos.at, ev->infos.len, &ret->infos, &ret->info_count, e))
         return e->kind;

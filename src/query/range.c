@@ -74,7 +74,7 @@ err_kind range_read(range_input *r, size_t i, sample_vec *out)
         if (!slot_empty(v) && vec_push(out, ((sample){ grid_at(&r->inner_grid, k), v })))
             return err_nomem(r->ev->e);
     }
-    return eval_tick(r->ev);
+    return eval_spend(r->ev, r->inner_grid.n);
 }
 
 /* ---- functions over windows ---- */
@@ -133,7 +133,7 @@ static err_kind slide(sliding *s, const function_row *row, const grid *g, double
             w.param[p] = s->params[p] ? s->params[p][i] : 0;
         if (row->over(&w, &slots[i]))
             *ret_any = true;
-        if (w.len > 1000 && eval_tick(s->input.ev))
+        if (eval_spend(s->input.ev, w.len))
             return s->input.ev->e->kind;
     }
     return OK;

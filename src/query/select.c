@@ -48,7 +48,7 @@ err_kind eval_select(eval *ev, const matcher *m, size_t n, int64_t from_ms, int6
 err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_vec *out)
 {
     vec_clear(out);
-    if (eval_tick(ev) || store_select_samples(s->selection, s->index, out, ev->e))
+    if (eval_look(ev) || store_select_samples(s->selection, s->index, out, ev->e))
         return ev->e->kind;
     ev->samples_read += out->len;
     if (ev->samples_read > ev->max_read)
@@ -128,6 +128,8 @@ err_kind eval_selector(eval *ev, const ast *node, const grid *g, bool timestamps
     err_kind k = source_open(ev, node->selector.matchers, node->selector.count, from - ev->lookback_ms + 1, to, &src);
     for (size_t i = 0; !k && i < src.len; i++) {
         k = source_read(ev, &src.at[i], false, &samples);
+        if (!k)
+            k = eval_spend(ev, g->n);
         if (!k && samples.len)
             k = value_add(ret, src.at[i].labels);
         if (!k && samples.len && !look_back(ev, node, offset_ms, g, &samples, timestamps, ret->at[ret->len - 1].v))

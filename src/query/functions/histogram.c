@@ -155,7 +155,7 @@ static double bucket_quantile(double q, bucket *b, size_t n, bool *ret_forced)
 /* One quantile of one histogram into a series of its own. */
 static err_kind quantile_series(histograms *h, const histogram *one, const double *q, labels out, value *ret)
 {
-    if (eval_tick(h->ev) || value_add(ret, out))
+    if (eval_spend(h->ev, ret->steps * one->members.len) || value_add(ret, out))
         return h->ev->e->kind;
     for (size_t s = 0; s < ret->steps; s++) {
         bool forced;
