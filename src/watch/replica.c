@@ -124,13 +124,14 @@ static void put_probe(replica *r, probe_kind kind, const probe_result *p)
     flush(r, m);
 }
 
-/* What a finished completion says about progress. A refused connection or a wrong key says nothing of decoding. */
+/* What a finished completion says about progress. A refused or broken connection, a wrong key or an unknown model
+ * says nothing of decoding; silence, overload and an engine's own errors do. */
 static progress_probe verdict(const probe_result *p)
 {
     if (p->ok)
         return PROGRESS_PROBE_OK;
-    bool our_fault = p->http_status >= 400 && p->http_status < 500 && p->http_status != 429;
-    return p->refused || our_fault ? PROGRESS_PROBE_NO_ANSWER : PROGRESS_PROBE_NO_TOKEN;
+    bool engine_said = p->http_status == 200 || p->http_status == 429 || p->http_status >= 500;
+    return p->timeout || engine_said ? PROGRESS_PROBE_NO_TOKEN : PROGRESS_PROBE_NO_ANSWER;
 }
 
 static void on_probe(void *ctx, probe_kind kind, const probe_result *p)

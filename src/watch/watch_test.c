@@ -3,6 +3,7 @@
 #include "base/test.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "watch/discover/discover.h"
 #include "watch/watch_config.h"
 #include <math.h>
 #include <signal.h>
@@ -312,6 +313,66 @@ TEST(what_a_reload_does_not_name_goes_on_and_what_it_drops_ends)
     CHECK(only(&w) == NULL);
     CHECK(isnan(value(&w, "up{instance=\"i\",job=\"j\"}")));
     world_close(&w);
+}
+
+/* ---- discovery: a /proc of our own, so that only our engine listens ---- */
+typedef struct lookout { world *w; int found_port, lost_port; char engine[32], model[64]; } lookout;
+static bool never_skip(void *ctx, int port) { return false; }
+static void on_found(void *ctx, const char *engine, int port, const char *model)
+{
+    lookout *l = ctx;
+    l->found_port = port;
+    str_copy(l->engine, sizeof l->engine, str_from(engine));
+    str_copy(l->model, sizeof l->model, str_from(model));
+}
+static void on_lost(void *ctx, int port) { ((lookout *)ctx)->lost_port = port; }
+
+TEST(an_engine_that_listens_is_found_and_lost_after_three_passes)
+{
+    world w;
+    lookout l = { .w = &w };
+    char net[FILE_PATH_MAX], path[FILE_PATH_MAX], text[200];
+    discover *d = NULL;
+    err e = { 0 };
+    world_open(&w);
+    w.page = VLLM_PAGE(0, 7);
+    CHECK_OK(file_join(net, w.data, "net", &e), e);
+    CHECK_OK(file_make_dirs(net, 0700, &e), e);
+    CHECK_OK(file_join(path, net, "tcp", &e), e);
+    snprintf(text, sizeof text, "  sl local\n   0: 0100007F:%04X 00000000:0000 0A 0\n   1: 0100007F:0001 00000000:0000 0A 0\n", (unsigned)port_of(&w));
+    CHECK_OK(file_write_atomic(path, str_from(text), 0600, &e), e);
+    discover_deps deps = { .loop = &w.loop, .client = w.client, .proc = w.data, .every_ms = 20, .skip = never_skip, .found = on_found, .lost = on_lost, .ctx = &l };
+    CHECK_OK(discover_open(&deps, &d, &e), e);
+    while (!l.found_port)
+        uv_run(&w.loop, UV_RUN_ONCE);
+    CHECK_EQ(l.found_port, port_of(&w));
+    CHECK_STR(str_from(l.engine), "vllm");
+    CHECK_STR(str_from(l.model), "m");
+    int before = w.scrapes;
+    w.page = "<html>";
+    while (!l.lost_port)
+        uv_run(&w.loop, UV_RUN_ONCE);
+    CHECK_EQ(l.lost_port, port_of(&w));
+    CHECK(w.scrapes >= before + 2);
+    discover_close(d);
+    world_close(&w);
+}
+
+TEST(opening_survives_any_failed_allocation)
+{
+    for (unsigned nth = 0; nth < 3000; nth++) {
+        world w;
+        world_open(&w);
+        watch_config *c = world_config(&w, ONE_REPLICA "scrape_configs: [{job_name: x, static_configs: [{targets: ['127.0.0.1:PORT']}]}]\n");
+        watch_deps d = { .loop = &w.loop, .client = w.client, .sink = { keep, &w }, .data_dir = w.data, .own_port = 1 };
+        fault_alloc(nth);
+        err_kind k = watch_open(&d, c, &w.watch, NULL);
+        bool fired = fault_fired();
+        CHECK_MSG(k == OK || (fired && !w.watch), "allocation %u", nth);
+        world_close(&w);
+        if (!fired)
+            break;
+    }
 }
 
 /* ---- processes ---- */

@@ -16,8 +16,9 @@ static const char *const signal_names[] = { "llm_requests_running", "llm_request
 enum { SIGNAL_RUNNING, SIGNAL_WAITING, SIGNAL_PROGRESS };
 
 /* Steps of a counter of tokens that the prompt of one of our probes can make before any decoding; a counter of
- * decoder calls moves by one or two. Measured 2026-11: our prompt is about 25 tokens with a chat template. */
-#define PROBE_STEPS_TOKENS 64
+ * decoder calls moves by one or two. Our text is about 20 tokens; chat templates with a default system prompt add
+ * up to a hundred. */
+#define PROBE_STEPS_TOKENS 128
 #define PROBE_STEPS_CALLS 4
 
 /* The rows of canonical_views for the three signals, in their order: row i of these is bit and sum i. */

@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/rand.h"
 #include "watch/scrape/target.h"
+#include <errno.h>
 #include <stdio.h>
 
 typedef struct waiter { void (*done)(void *ctx, const probe_result *r); void *ctx; } waiter;
@@ -85,7 +86,7 @@ static probe_result result_of(const running *run, const http_response *res)
 {
     probe_result r = { .ttft_s = NAN, .http_status = res->kind == OK ? res->status : 0,
                        .total_s = (double)(clock_mono_ns() - run->started_ns) / NS_PER_S,
-                       .refused = res->kind == ERR_UNAVAILABLE, .timeout = res->kind == ERR_TIMEOUT };
+                       .refused = res->kind == ERR_UNAVAILABLE && res->error.sys_errno == ECONNREFUSED, .timeout = res->kind == ERR_TIMEOUT };
     if (res->kind)
         str_copy(r.error, sizeof r.error, str_from(res->error.message));
     else if (res->status != 200)

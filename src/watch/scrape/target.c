@@ -118,8 +118,7 @@ static void finish(target *t, err_kind k, const page_result *page, const err *wh
     put_reports(t, k ? NULL : page, seconds, t->last_ms);
     if (emit_collect(&t->reports, &t->rows))
         log_warn("could not report a scrape: out of memory", KV_CSTR("target", t->url));
-    scrape_outcome o = { .up = k == OK, .page = k ? NULL : page, .error = k ? why : NULL, .now_ms = t->last_ms,
-                         .refused = k == ERR_UNAVAILABLE };
+    scrape_outcome o = { .up = k == OK, .page = k ? NULL : page, .error = k ? why : NULL, .now_ms = t->last_ms };
     if (t->deps.on_scrape)
         t->deps.on_scrape(t->deps.ctx, t, &o, &t->rows);
     append(t);

@@ -17,7 +17,6 @@ typedef struct scrape_outcome {
     bool up;
     const page_result *page;          /* NULL unless up */
     const err *error;                 /* NULL if up */
-    bool refused;                     /* connection refused */
     int64_t now_ms;
 } scrape_outcome;
 
