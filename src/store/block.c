@@ -10,9 +10,11 @@
 
 #define TABLE_ROW_BYTES 16u
 
+static const char *name_of(const block *b) { return b->path ? b->path : "in memory"; }
+
 static err_kind corrupt(const block *b, err *e, const char *what)
 {
-    err_set(e, ERR_CORRUPT, "cannot read block \"%s\": %s", b->path, what);
+    err_set(e, ERR_CORRUPT, "cannot read block \"%s\": %s", name_of(b), what);
     return err_hint(e, "The file was damaged after it was written. Move it away to go on without its samples."), ERR_CORRUPT;
 }
 
@@ -42,7 +44,7 @@ static err_kind parse_footer(str bytes, bool checked, block *b, err *e)
     if (checked && hash_bytes(f, 160, 0) != wire_u64(f + 160))
         return corrupt(b, e, "the footer fails its checksum");
     if (wire_u32(f + 148) != BLOCK_VERSION)
-        return err_set(e, ERR_UNSUPPORTED, "cannot read block \"%s\": version %" PRIu32 " is newer than this galen", b->path, wire_u32(f + 148));
+        return err_set(e, ERR_UNSUPPORTED, "cannot read block \"%s\": version %" PRIu32 " is newer than this galen", name_of(b), wire_u32(f + 148));
     str *const sections[6] = { &b->chunks, &b->symbols, &b->series, &b->offsets, &b->lists, &b->table };
     if (!parse_sections(bytes, f, sections))
         return corrupt(b, e, "its sections do not fit the file");
@@ -72,6 +74,26 @@ err_kind block_parse(str bytes, bool checked, block *b, err *e)
     return OK;
 }
 
+static err_kind map_file(block *b, err *e)
+{
+    int fd = open(b->path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0)
+        return err_sys(e, errno, "could not open block \"%s\"", b->path);
+    err_kind k = fstat(fd, &st) != 0 ? err_sys(e, errno, "could not open block \"%s\"", b->path) : OK;
+    if (!k && st.st_size == 0)
+        k = corrupt(b, e, "it is empty");
+    void *at = k ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (!k && at == MAP_FAILED)
+        k = err_sys(e, errno, "could not map block \"%s\"", b->path);
+    close(fd);
+    if (k)
+        return k;
+    b->bytes = at;
+    b->size = (size_t)st.st_size;
+    return block_parse(str_of(at, b->size), true, b, e);
+}
+
 err_kind block_open(const char *path, uint32_t number, block **ret, err *e)
 {
     block *b = mem_zalloc(sizeof *b);
@@ -79,27 +101,8 @@ err_kind block_open(const char *path, uint32_t number, block **ret, err *e)
         return err_nomem(e);
     atomic_init(&b->refs, 1);
     b->number = number;
-    str_copy(b->path, sizeof b->path, str_from(path));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        err_kind k = err_sys(e, errno, "could not open block \"%s\"", path);
-        if (fd >= 0)
-            close(fd);
-        mem_free(b);
-        return k;
-    }
-    void *at = st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
-    int map_errno = errno;
-    close(fd);
-    err_kind k = OK;
-    if (at != MAP_FAILED) {
-        b->bytes = at;
-        b->size = (size_t)st.st_size;
-        k = block_parse(str_of(at, b->size), true, b, e);
-    } else {
-        k = st.st_size > 0 ? err_sys(e, map_errno, "could not map block \"%s\"", path) : corrupt(b, e, "it is empty");
-    }
+    b->path = mem_dup(path, strlen(path) + 1);
+    err_kind k = b->path ? map_file(b, e) : err_nomem(e);
     if (k) {
         block_unref(b);
         return k;
@@ -120,6 +123,7 @@ void block_unref(block *b)
         return;
     if (b->bytes)
         munmap((void *)b->bytes, b->size);
+    mem_free(b->path);
     mem_free(b);
 }
 

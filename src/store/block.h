@@ -39,7 +39,7 @@ CHECKED err_kind block_write(const char *path, const block_series *series, size_
 typedef struct block {
     _Atomic uint32_t refs;
     uint32_t number;             /* from the file's name; higher wins */
-    char path[FILE_PATH_MAX];
+    char *path;                  /* owned; NULL for bytes in memory */
     const uint8_t *bytes;        /* the mapping */
     size_t size;
     int64_t min_t_ms, max_t_ms;
