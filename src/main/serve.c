@@ -49,7 +49,7 @@ typedef struct house {
     face *face;
     net_timer *diagnose_timer, *heal_timer;
     uv_signal_t signals[3];
-    bool closing, loop_open;
+    bool closing, loop_open, token_is_new;
 } house;
 
 /* ---- what flows backwards: callbacks between rooms ---- */
@@ -114,7 +114,7 @@ static err_kind take_lock(house *h, const char *data, err *e)
     return OK;
 }
 
-/* The token for changing calls: made once, readable by the owner only, printed when it is made. */
+/* The token for changing calls: made once, readable by the owner only, printed once. */
 static err_kind load_token(house *h, const char *data, err *e)
 {
     char path[FILE_PATH_MAX];
@@ -140,7 +140,7 @@ static err_kind load_token(house *h, const char *data, err *e)
     if ((k = file_write_atomic(path, buf_str(&text), 0600, e)))
         return k;
     str_copy(h->token, sizeof h->token, buf_str(&text));
-    printf("galen: made a token for changing calls, kept in %s (readable by you only):\n  %s\n", path, h->token);
+    h->token_is_new = true;
     return OK;
 }
 
@@ -160,11 +160,27 @@ static err_kind open_data(house *h, err *e)
     return OK;
 }
 
+/* "a,b": Prometheus's names. One that is not known is only warned about, since Prometheus has features that mean
+ * nothing here and its command lines should work. */
+static unsigned parse_features(const char *list)
+{
+    unsigned bits = 0;
+    str rest = str_from(list), name;
+    while (str_split(&rest, ',', &name)) {
+        unsigned bit = promql_feature(str_trim(name));
+        if (!bit)
+            log_warn("unknown feature, going on without it", KV_STR("feature", name));
+        bits |= bit;
+    }
+    return bits;
+}
+
 static err_kind open_store(house *h, err *e)
 {
     char path[FILE_PATH_MAX];
     store_recovery recovery = { 0 };
     const settings *s = h->settings;
+    unsigned features = parse_features(h->options->features);
     err_kind k = file_join(path, h->options->data, "store", e);
     if (k)
         return k;
@@ -176,7 +192,9 @@ static err_kind open_store(house *h, err *e)
         log_warn("store recovered, a torn end of the log was cut", KV_INT("cut_bytes", recovery.cut_bytes), KV_CSTR("note", recovery.note));
     log_info("store open", KV_INT("series", recovery.series), KV_INT("samples", recovery.samples), KV_INT("segments", recovery.segments));
     query_options q = { .lookback_ms = s->query.lookback_ms, .timeout_ms = s->query.timeout_ms,
-                        .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series };
+                        .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series,
+                        .features = features };
+    promql_enable(features);
     h->query = query_engine_new(h->store, &q);
     return h->query ? OK : err_nomem(e);
 }
@@ -193,7 +211,8 @@ static int port_of(const char *address)
 
 static err_kind open_net(house *h, err *e)
 {
-    http_server_options o = { .listen = listen_address(h), .insecure = h->settings->face.insecure, .token = str_from(h->token) };
+    http_server_options o = { .listen = listen_address(h), .insecure = h->settings->face.insecure, .token = str_from(h->token),
+                              .external_url = h->settings->face.external_url };
     err_kind k = net_poster_open(&h->loop, &h->poster, e);
     if (k || (k = http_client_open(&h->loop, &h->client, e)) || (k = http_server_new(&h->loop, &o, &h->server, e)))
         return k;
@@ -378,6 +397,8 @@ static void say_hello(house *h)
     if (colon)
         *colon = '\0';
     printf("galen %s is at http://%s:%d\n", GALEN_VERSION, address, http_server_port(h->server));
+    if (h->token_is_new)
+        printf("A token for changing calls was made; it is kept in %s/token, readable by you only:\n  %s\n", h->options->data, h->token);
     fflush(stdout);
     audit_record r = { .kind = STR("galen.started"), .actor = STR("galen"), .message = STR("galen " GALEN_VERSION " started") };
     (void)audit_append(h->audit, &r, false, NULL, NULL);
