@@ -29,7 +29,7 @@ function options(series: PromSeries[], hidden: ReadonlySet<number>, width: numbe
     width, height: HEIGHT, legend: { show: false },
     cursor: { points: { size: 7 }, drag: { x: false, y: false }, y: false },
     scales: { y: { range: y_range } },
-    axes: [{ ...axis, values: axis_times }, { ...axis, size: 64, values: (_u, ticks) => ticks.map(number) }],
+    axes: [{ ...axis, space: 76, values: axis_times }, { ...axis, size: 64, values: (_u, ticks) => ticks.map(number) }],
     series: [{}, ...series.map((_, i) => ({
       stroke: colour(i), width: 1.6, show: !hidden.has(i), spanGaps: false, points: { show: false },
       fill: series.length === 1 ? `${colour(0)}1c` : undefined,

@@ -72,8 +72,7 @@ function Page() {
   return (
     <>
       <Title />
-      <Masthead />
-      <Banner />
+      <div class="top"><Masthead /><Banner /></div>
       <main id="content" tabIndex={-1} class={silent_since_ms.value ? 'old' : ''}><View /></main>
     </>
   )

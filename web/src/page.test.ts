@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { all_texts, preferred } from './i18n'
 import { parse_route, route_to } from './route'
-import { incident_tone, judge, push_point, HISTORY_S } from './state'
+import { incident_tone, judge, push_point, worst_first, HISTORY_S } from './state'
 import { spark_path } from './parts'
 import { align } from './chart_data'
 import { matches } from './search'
@@ -42,6 +42,10 @@ describe('the verdict', () => {
     ['a closed incident is over', { replicas: [healthy], incidents: [{ id: 'i', subject: 'r', cause: 'engine_dead', closed_ms: 5 }] }, 'ok'],
   ]
   it.each(rows)('%s', (_what, o, want) => expect(judge(o).tone).toBe(want))
+  it('the worst comes first, equals keep their order', () => {
+    const order = worst_first([{ id: 'a', state: 'healthy' }, { id: 'b', state: 'saturated' }, { id: 'c', state: 'unknown' }, { id: 'd', state: 'dead' }])
+    expect(order.map((r) => r.id).join('')).toBe('dbac')
+  })
   it('a closed incident has no alarm colour', () => expect(incident_tone({ id: 'i', subject: '', cause: 'engine_dead', closed_ms: 1 })).toBe('idle'))
 })
 

@@ -1,7 +1,7 @@
 /* The small parts every tab is made of. */
 import type { ComponentChildren } from 'preact'
 import type { ApiError } from './api'
-import { t, word } from './i18n'
+import { pick, t, word } from './i18n'
 import { subject_parts } from './format'
 import { tone_of, type Point, type Tone } from './state'
 
@@ -47,6 +47,17 @@ export function Subject({ id }: { id: string | undefined }) {
 export function Labels({ labels, without = [] }: { labels: Record<string, string> | undefined; without?: string[] }) {
   return <>{Object.entries(labels ?? {}).filter(([k]) => !without.includes(k)).map(([k, v]) =>
     <span key={k} class="label mono">{k}=<b>{v}</b></span>)}</>
+}
+
+/* What a rule says to people: summary and description in the reader's language, any other annotation by its name. */
+export function Annotations({ of, short = false }: { of: Record<string, string> | undefined; short?: boolean }) {
+  const a = of ?? {}
+  const main = [pick(a.summary, a.summary_zh), pick(a.description, a.description_zh)].filter(Boolean)
+  const rest = Object.entries(a).filter(([k]) => !/^(summary|description)(_zh)?$/.test(k))
+  return <>
+    {(short ? main.slice(0, 1) : main).map((text) => <div key={text} class="muted">{text}</div>)}
+    {!short && rest.map(([k, v]) => <div key={k} class="muted">{k}: {v}</div>)}
+  </>
 }
 
 /* A curve of the last minutes. `max` fixes the top (1 for ratios), else the highest point does. Several lines

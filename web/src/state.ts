@@ -1,13 +1,14 @@
 /* What every tab shares: the overview, polled each second, the vitals' short history for the sparklines,
  * and the verdict, the one sentence somebody woken at 3am reads first. */
 import { computed, signal } from '@preact/signals'
-import { get, poll, query_range } from './api'
+import { ApiError, get, poll, query_range } from './api'
 import type { Episode, Incident, Overview, Replica } from './types'
 
 export const OVERVIEW_EVERY_MS = 1000
 export const HISTORY_S = 300
 
 export const overview = signal<Overview | null>(null)
+export const overview_error = signal<ApiError | null>(null) /* galen answered, but not with an overview */
 
 /* ---- short histories: points per key, not older than HISTORY_S ---- */
 export interface Point { t_s: number; v: number }
@@ -63,7 +64,11 @@ async function recall(o: Overview) {
 let recalled_ms = 0
 export function start_overview(): () => void {
   return poll(async (s) => {
-    const o = await get<Overview>('/api/galen/v1/overview', s)
+    const o = await get<Overview>('/api/galen/v1/overview', s).catch((e) => {
+      if (e instanceof ApiError) overview_error.value = e
+      throw e
+    })
+    overview_error.value = null
     const gap_ms = (o.now_ms ?? 0) - (overview.peek()?.now_ms ?? 0)
     overview.value = o
     remember(o)
@@ -90,9 +95,13 @@ export const incident_tone = (i: Incident): Tone =>
 export const episode_of = (i: Incident, heal: Episode[] | undefined) => heal?.find((e) => e.incident === i.id)
 export const is_unwell = (r: Replica) => !['healthy', 'unknown', undefined].includes(r.state)
 
+/* The worst first; among equals the order stays, so cards do not jump about. */
+const rank = (tone: Tone) => ({ bad: 0, warn: 1, busy: 2, ok: 2, idle: 2 })[tone]
+export const worst_first = (replicas: Replica[]) => [...replicas].sort((a, b) => rank(tone_of(a.state)) - rank(tone_of(b.state)))
+
 export interface Verdict { tone: Tone; open: Incident[]; firing: number; unwell: number; total: number }
 export function judge(o: Overview): Verdict {
-  const open = (o.incidents ?? []).filter(is_open)
+  const open = (o.incidents ?? []).filter(is_open).sort((a, b) => rank(incident_tone(a)) - rank(incident_tone(b)))
   const firing = (o.alerts ?? []).filter((a) => a.state === 'firing').length
   const replicas = o.replicas ?? []
   const unwell = replicas.filter(is_unwell).length

@@ -2,7 +2,7 @@
 import { usePolled } from '../api'
 import { duration, number } from '../format'
 import { t } from '../i18n'
-import { Empty, Labels, Loading, Mark, Section, State, Trouble } from '../parts'
+import { Annotations, Empty, Labels, Loading, Mark, Section, State, Trouble } from '../parts'
 import { query_link } from '../route'
 import { tone_of } from '../state'
 
@@ -19,7 +19,7 @@ function AlertRow({ a }: { a: PromAlert }) {
     <li>
       <State name={a.state} />
       <div class="grow"><b>{a.labels?.alertname}</b> <Labels labels={a.labels} without={['alertname']} />
-        {Object.entries(a.annotations ?? {}).map(([k, v]) => <div key={k} class="muted">{v}</div>)}</div>
+        <Annotations of={a.annotations} /></div>
       <span class="age">{t('value')} {number(a.value === undefined ? null : Number(a.value))} · {t('for', { x: duration((Date.now() - active_ms) / 1000) })}</span>
     </li>
   )

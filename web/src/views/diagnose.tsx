@@ -1,7 +1,7 @@
 /* Incidents, and one incident's story: symptom -> evidence -> cause -> action -> outcome, then every record of it. */
 import { usePolled } from '../api'
 import { duration, moment, clock, number } from '../format'
-import { pick, t, word } from '../i18n'
+import { lang, pick, t, word } from '../i18n'
 import { Empty, Loading, Mark, Section, State, Subject, Trouble } from '../parts'
 import { query_link, route, route_to } from '../route'
 import { episode_of, incident_tone, is_open, overview, tone_of, type Tone } from '../state'
@@ -81,7 +81,7 @@ function Story({ i, records }: { i: Incident; records: AuditRecord[] }) {
   const shown = (i.evidence ?? []).filter((e) => e.holds)
   const steps: Step[] = [
     { title: t('diag.symptoms'), tone: shown.length ? incident_tone({ ...i, closed_ms: 0 }) : 'idle',
-      body: shown.map((e) => pick(e.text, e.text_zh) || e.symptom).slice(0, 2).join(' ') || t('diag.no_evidence') },
+      body: shown.map((e) => pick(e.text, e.text_zh) || e.symptom).slice(0, 5).join(lang.value === 'zh' ? '；' : '; ') || t('diag.no_evidence') },
     { title: t('diag.cause'), tone: incident_tone({ ...i, closed_ms: 0 }),
       body: <><b>{word('cause', i.cause)}</b> <span class="muted">{word('conf', i.confidence)}</span></> },
     { title: t('diag.action'), tone: i.act === false ? 'idle' : episode ? tone_of(episode.state) : last_act ? 'busy' : 'idle',

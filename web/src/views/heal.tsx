@@ -44,6 +44,7 @@ export function HealView() {
   return (
     <>
       <div class={`band ${mode_tone(mode)}`}><div><strong>{t('heal.mode')}: {word('mode', mode)}</strong>
+        {data.paused && <p><State name="waiting" /> {t('heal.paused')}</p>}
         <p>{known_modes.includes(mode) ? t(`mode.${mode}_text` as Text) : ''}</p></div></div>
       <Section title={t('heal.episodes')} note={episodes.length || undefined}>
         {episodes.length ? <div class="table-box"><table><thead><tr>{head.map((h) => <th key={h} scope="col">{h}</th>)}</tr></thead>

@@ -1,9 +1,9 @@
 /* The overview: what is wrong, then the engines, then the host. Everything here comes from one poll a second. */
 import { bytes, duration, moment, number, per_second, percent } from '../format'
 import { t, word, pick } from '../i18n'
-import { Empty, Labels, Loading, Mark, Section, Spark, State, Subject } from '../parts'
+import { Annotations, Empty, Labels, Loading, Mark, Section, Spark, State, Subject, Trouble } from '../parts'
 import { query_link, route_to } from '../route'
-import { episode_of, history, HISTORY_S, incident_tone, is_open, overview, replica_key, tone_of, verdict, type Tone } from '../state'
+import { episode_of, history, HISTORY_S, incident_tone, is_open, overview, overview_error, replica_key, tone_of, verdict, worst_first, type Tone } from '../state'
 import type { Alert, Host, Incident, Overview, Replica } from '../types'
 
 const num = (v: unknown): number | null => (typeof v === 'number' ? v : null)
@@ -11,9 +11,14 @@ const past = (key: string) => history.value.get(key) ?? []
 const age_s = (o: Overview, ms: number | undefined) => (ms && o.now_ms ? Math.max(0, (o.now_ms - ms) / 1000) : null)
 
 /* ---- what is wrong ---- */
+const BANDS_MAX = 5 /* more than that is a list, and the list is one click away */
+
 function Verdict({ o }: { o: Overview }) {
   const v = verdict.value!
-  if (v.open.length) return <div class="incidents" role="status">{v.open.map((i) => <IncidentBand key={i.id} o={o} i={i} />)}</div>
+  if (v.open.length) return <div class="incidents" role="status">
+    {v.open.slice(0, BANDS_MAX).map((i) => <IncidentBand key={i.id} o={o} i={i} />)}
+    {v.open.length > BANDS_MAX && <a href={route_to('diagnose')}>{t('verdict.more', { n: v.open.length - BANDS_MAX })}</a>}
+  </div>
   const parts: string[] = []
   if (v.unwell) parts.push(t('verdict.unwell', { n: v.unwell, m: v.total }))
   if (v.firing) parts.push(v.firing === 1 ? t('verdict.alert') : t('verdict.alerts', { n: v.firing }))
@@ -128,7 +133,7 @@ function FiringAlerts({ alerts, o }: { alerts: Alert[]; o: Overview }) {
         <li key={n}>
           <State name={a.state} />
           <div class="grow"><a href={route_to('alert')}><b>{a.name}</b></a> <Labels labels={a.labels} without={['alertname', 'job']} />
-            <div class="muted">{a.annotations?.summary ?? a.annotations?.description}</div></div>
+            <Annotations of={a.annotations} short /></div>
           <span class="age">{t('for', { x: duration(age_s(o, a.active_at_ms)) })}</span>
         </li>
       ))}
@@ -152,15 +157,17 @@ function LatelyClosed({ incidents }: { incidents: Incident[] }) {
 
 export function OverviewView() {
   const o = overview.value
-  if (!o) return <Loading />
+  const error = overview_error.value
+  if (!o) return error?.status ? <Trouble error={error} /> : <Loading />
   const alerts = (o.alerts ?? []).filter((a) => a.state === 'firing')
   const closed = (o.incidents ?? []).filter((i) => !is_open(i)).slice(0, 5)
   const replicas = o.replicas ?? []
   return (
     <>
+      {error && <Trouble error={error} />}
       <Verdict o={o} />
       {replicas.length > 0 && <Section title={t('sec.engines')} note={replicas.length}>
-        <div class="engines">{replicas.map((r) => <EngineCard key={r.id} r={r} />)}</div>
+        <div class="engines">{worst_first(replicas).map((r) => <EngineCard key={r.id} r={r} />)}</div>
       </Section>}
       <Section title={t('sec.host')} note={`${String(o.host?.name ?? '')} · ${t('host.last5')}`} id="host"><HostTiles h={o.host ?? {}} /></Section>
       {(alerts.length > 0 || closed.length > 0) && <div class="columns">

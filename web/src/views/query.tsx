@@ -70,14 +70,15 @@ function Box({ text, run }: { text: string; run: (text: string) => void }) {
 }
 
 function Values({ answer, drawn, point, hidden, toggle }: { answer: Answer; drawn: PromSeries[]; point: number | null; hidden: ReadonlySet<number>; toggle: (i: number) => void }) {
-  const at_s = point === null ? null : answer.from_s + point * answer.step_s
+  /* A series that has ended has no value now, whatever it said last. */
+  const at_s = answer.from_s + (point ?? Math.round((answer.to_s - answer.from_s) / answer.step_s)) * answer.step_s
   const value = (s: PromSeries) => {
-    const found = at_s === null ? s.values?.[s.values.length - 1] : s.values?.find(([t_s]) => Math.abs(t_s - at_s) < answer.step_s / 2)
+    const found = s.values?.find(([t_s]) => Math.abs(t_s - at_s) < answer.step_s / 2)
     return found ? sample(found[1]) : '–'
   }
   return (
     <div class="table-box"><table class="values">
-      <thead><tr><th scope="col">{t('query.table')}</th><th scope="col" class="right">{at_s === null ? t('query.now') : clock(at_s * 1000)}</th></tr></thead>
+      <thead><tr><th scope="col">{t('query.table')}</th><th scope="col" class="right">{point === null ? t('query.now') : clock(at_s * 1000)}</th></tr></thead>
       <tbody>{answer.series.map((s, i) => (
         <tr key={i} class={hidden.has(i) ? 'hidden-series' : ''}>
           <td class="wrap-anywhere">

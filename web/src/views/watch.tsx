@@ -4,7 +4,7 @@ import { duration, moment } from '../format'
 import { t, word } from '../i18n'
 import { Empty, Labels, Loading, Section, State, Trouble } from '../parts'
 import { query_link } from '../route'
-import { overview } from '../state'
+import { overview, overview_error } from '../state'
 import type { Replica } from '../types'
 
 interface Target {
@@ -35,7 +35,7 @@ function ReplicaRow({ r }: { r: Replica }) {
 
 function Replicas() {
   const rows = overview.value?.replicas
-  if (!rows) return <Loading />
+  if (!rows) return overview_error.value?.status ? <Trouble error={overview_error.value} /> : <Loading />
   if (!rows.length) return <Empty>{t('watch.none')} {t('verdict.no_replica_text')}</Empty>
   const head = [t('state'), t('name'), t('watch.engine'), t('watch.process'), t('watch.probes'), t('watch.progress'), t('watch.error')]
   return <div class="table-box"><table><thead><tr>{head.map((h) => <th key={h} scope="col">{h}</th>)}</tr></thead>
