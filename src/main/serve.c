@@ -194,7 +194,6 @@ static err_kind open_store(house *h, err *e)
     query_options q = { .lookback_ms = s->query.lookback_ms, .timeout_ms = s->query.timeout_ms,
                         .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series,
                         .features = features };
-    promql_enable(features);
     h->query = query_engine_new(h->store, &q);
     return h->query ? OK : err_nomem(e);
 }
