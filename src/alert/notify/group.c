@@ -338,6 +338,8 @@ static bool flush_webhook(notify *n, group *g, size_t i, int64_t now_ms)
     if (write_message(n, g, w, &a, &body) || notify_queue_put(n->queue, key, g->route->to->name, w, buf_str(&body), now_ms, &now->message_id, &e) ||
         map_set(&n->pending, key, now)) {
         told_free(now);
+        if (e.kind == OK)
+            buf_failed(&body) && body.failed == ERR_LIMIT ? err_set(&e, ERR_LIMIT, "the message is larger than %u bytes", MESSAGE_MAX_BYTES) : err_nomem(&e);
         log_error("notification could not be queued, trying again with the next change", KV_STR("receiver", g->route->to->name), KV_ERR(&e));
         return true;
     }

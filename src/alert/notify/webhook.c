@@ -216,3 +216,5 @@ void webhook_cancel(void *sender, uint64_t id)
         return;
     }
 }
+
+size_t webhook_in_flight(const webhook_sender *s) { return s->flights.len; }

@@ -24,3 +24,4 @@ void webhook_sender_free(webhook_sender *s);                       /* cancels wh
 void webhook_sender_queue(webhook_sender *s, notify_queue *q);     /* where results go */
 err_kind webhook_send(void *sender, const notify_message *m, err *e);
 void webhook_cancel(void *sender, uint64_t id);
+size_t webhook_in_flight(const webhook_sender *s);
