@@ -245,7 +245,7 @@ static bool mark_invariant(ast *node)
         if (node->aggregate.param)
             yes &= mark_invariant(node->aggregate.param);
         break;
-    case AST_BINARY: yes = (bool)(mark_invariant(node->binary.left) & mark_invariant(node->binary.right)); break;
+    case AST_BINARY: yes = mark_all((ast *[]){ node->binary.left, node->binary.right }, 2); break;
     case AST_UNARY: yes = mark_invariant(node->unary.expr); break;
     case AST_PAREN: yes = mark_invariant(node->paren.expr); break;
     }

@@ -47,6 +47,7 @@ err_kind eval_fail(eval *ev, const char *fmt, ...)
 
 #define ANNOTATIONS_MAX 100
 
+PRINTF_LIKE(4, 0)
 static str annotation_text(eval *ev, const char *kind, const ast *at, const char *fmt, va_list args)
 {
     char text[300];

@@ -1,0 +1,162 @@
+/* The pages as a client meets them, over loopback on a real loop. */
+#include "base/test.h"
+#include "net/net.h"
+#include "query/query.h"
+#include <stdio.h>
+
+typedef struct bench {
+    uv_loop_t loop;
+    net_poster *poster;
+    http_server *server;
+    http_client *client;
+    store *store;
+    query_engine *engine;
+    query_http *http;
+    bool answered, closed;
+    int status;
+    char body[8192];
+} bench;
+
+static void add_sample(bench *b, const char *name, const char *job, double v)
+{
+    label at[] = { { METRIC_NAME, str_from(name) }, { STR("job"), str_from(job) } };
+    sample_row row = { .labels = { at, 2 }, .t_ms = 1000000, .v = v };
+    err e = { 0 };
+    CHECK_OK(store_append(b->store, &row, 1, NULL, &e), e);
+}
+
+static void bench_open(bench *b)
+{
+    err e = { 0 };
+    store_recovery recovery;
+    store_options so = { .dir = test_dir(), .retention_ms = INT64_C(3153600000000) };
+    http_server_options ho = { .listen = "127.0.0.1:0" };
+    *b = (bench){ 0 };
+    CHECK_EQ(uv_loop_init(&b->loop), 0);
+    CHECK_OK(store_open(&so, &b->store, &recovery, &e), e);
+    CHECK((b->engine = query_engine_new(b->store, NULL)));
+    CHECK_OK(net_poster_open(&b->loop, &b->poster, &e), e);
+    CHECK_OK(http_server_new(&b->loop, &ho, &b->server, &e), e);
+    CHECK_OK(query_http_open(b->engine, b->store, b->server, b->poster, 2, &b->http, &e), e);
+    CHECK_OK(http_server_listen(b->server, &e), e);
+    CHECK_OK(http_client_open(&b->loop, &b->client, &e), e);
+    add_sample(b, "up", "x", 1);
+    add_sample(b, "up", "y", 0);
+    add_sample(b, "gone", "x", 5);
+}
+
+static void on_closed(void *ctx) { ((bench *)ctx)->closed = true; }
+
+static void bench_close(bench *b)
+{
+    http_client_close(b->client);
+    query_http_close(b->http);
+    http_server_close(b->server, 0, on_closed, b);
+    while (!b->closed)
+        uv_run(&b->loop, UV_RUN_ONCE);
+    net_poster_close(b->poster);
+    uv_run(&b->loop, UV_RUN_DEFAULT);
+    CHECK_EQ(uv_loop_close(&b->loop), 0);
+    query_engine_free(b->engine);
+    store_close(b->store, NULL);
+}
+
+static void on_answer(void *ctx, const http_response *res)
+{
+    bench *b = ctx;
+    b->answered = true;
+    b->status = res->status;
+    str_copy(b->body, sizeof b->body, res->body);
+}
+
+static http_fetch *ask(bench *b, const char *path)
+{
+    char url[400];
+    http_fetch *fetch = NULL;
+    err e = { 0 };
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", http_server_port(b->server), path);
+    b->answered = false;
+    CHECK_OK(http_fetch_start(b->client, &(http_fetch_options){ .url = url, .done = on_answer, .ctx = b }, &fetch, &e), e);
+    return fetch;
+}
+
+static void get(bench *b, const char *path)
+{
+    ask(b, path);
+    while (!b->answered)
+        uv_run(&b->loop, UV_RUN_ONCE);
+}
+
+static const struct { const char *path; int status; const char *want; } pages[] = {
+    { "/api/v1/query?query=up&time=1000", 200, "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{\"__name__\":\"up\",\"job\":\"x\"},\"value\":[1000,\"1\"]}" },
+    { "/api/v1/query?query=1%2B1&time=1970-01-01T00:00:10Z", 200, "\"result\":[10,\"2\"]" },
+    { "/api/v1/query?query=up&time=1000&limit=1", 200, "\"warnings\":[\"results truncated due to limit\"]" },
+    { "/api/v1/query?query=rate(up[5m])&time=1000&stats=all", 200, "\"totalQueryableSamples\":2" },
+    { "/api/v1/query?query=up&time=1400&lookback_delta=10m", 200, "\"job\":\"y\"" },
+    { "/api/v1/query", 400, "\"error\":\"invalid parameter \\\"query\\\": 1:1: parse error: no expression found in input\"" },
+    { "/api/v1/query?query=foo{", 400, "\"errorType\":\"bad_data\",\"error\":\"invalid parameter \\\"query\\\": 1:5: parse error: unexpected end of input inside braces\"" },
+    { "/api/v1/query?query=1&time=abc", 400, "invalid parameter \\\"time\\\": cannot parse \\\"abc\\\" to a valid timestamp" },
+    { "/api/v1/query?query=up%2Bon()up&time=1000", 422, "\"errorType\":\"execution\"" },
+    { "/api/v1/query_range?query=up&start=1000&end=1030&step=15", 200, "\"values\":[[1000,\"1\"],[1015,\"1\"],[1030,\"1\"]]" },
+    { "/api/v1/query_range?query=up&start=1000&end=1030", 400, "invalid parameter \\\"step\\\": cannot parse \\\"\\\" to a valid duration" },
+    { "/api/v1/query_range?query=up&start=1000&end=999&step=1", 400, "end timestamp must not be before start time" },
+    { "/api/v1/query_range?query=up&start=0&end=11001&step=1", 400, "exceeded maximum resolution of 11,000 points" },
+    { "/api/v1/series?match[]=up&match[]={job=\"x\"}", 200, "\"data\":[{\"__name__\":\"gone\",\"job\":\"x\"},{\"__name__\":\"up\",\"job\":\"x\"},{\"__name__\":\"up\",\"job\":\"y\"}]}" },
+    { "/api/v1/series", 400, "no match[] parameter provided" },
+    { "/api/v1/labels", 200, "\"data\":[\"__name__\",\"job\"]" },
+    { "/api/v1/label/job/values?match[]=gone", 200, "\"data\":[\"x\"]" },
+    { "/api/v1/label/U__job/values", 200, "\"data\":[\"x\",\"y\"]" },
+    { "/api/v1/format_query?query=a/b", 200, "\"data\":\"a / b\"" },
+    { "/api/v1/parse_query?query=a/b", 200, "\"type\":\"binaryExpr\"" },
+    { "/api/v1/query_exemplars?query=up", 200, "\"data\":[]" },
+    { "/api/v1/status/buildinfo", 200, "\"version\":" },
+    { "/api/v1/status/runtimeinfo", 200, "\"storageRetention\":" },
+    { "/api/v1/status/flags", 200, "\"data\":{}" },
+    { "/api/v1/status/tsdb", 200, "\"numSeries\":3" },
+};
+
+TEST(query_http_answers_as_prometheus_does)
+{
+    bench b;
+    bench_open(&b);
+    for (size_t i = 0; i < COUNT_OF(pages); i++) {
+        char path[300];
+        size_t n = 0;
+        for (const char *c = pages[i].path; *c; c++) /* libcurl takes no raw braces, quotes or brackets */
+            n += (size_t)snprintf(path + n, sizeof path - n, strchr("{}\"[]", *c) ? "%%%02X" : "%c", (unsigned)*c);
+        get(&b, path);
+        CHECK_MSG(b.status == pages[i].status, "%s: status %d: %s", pages[i].path, b.status, b.body);
+        CHECK_MSG(strstr(b.body, pages[i].want), "%s: %s", pages[i].path, b.body);
+    }
+    bench_close(&b);
+}
+
+/* A query that would run for minutes: 36 000 steps, each the median of 36 000 samples. */
+#define HEAVY "/api/v1/query?query=max_over_time(quantile_over_time(0.5,vector(time())%5B10h:1s%5D)%5B10h:1s%5D)&time=1000"
+
+TEST(query_http_forgets_a_client_that_went_away)
+{
+    bench b;
+    bench_open(&b);
+    http_fetch *fetch = ask(&b, HEAVY);
+    for (int i = 0; i < 20; i++)
+        uv_run(&b.loop, UV_RUN_NOWAIT);
+    CHECK(!b.answered);
+    http_fetch_cancel(fetch);
+    get(&b, "/api/v1/query?query=1&time=1"); /* the other thread, then the freed one, still answer */
+    CHECK_EQ(b.status, 200);
+    get(&b, "/api/v1/query?query=2&time=1");
+    CHECK_EQ(b.status, 200);
+    bench_close(&b);
+}
+
+TEST(query_http_closes_while_queries_run)
+{
+    bench b;
+    bench_open(&b);
+    for (int i = 0; i < 4; i++)
+        ask(&b, HEAVY);
+    for (int i = 0; i < 20; i++)
+        uv_run(&b.loop, UV_RUN_NOWAIT);
+    bench_close(&b);
+}
