@@ -22,6 +22,7 @@ struct replica {
     row_vec rows;
     net_timer *health_timer, *probe_timer, *process_timer;
     unsigned process_samples;
+    bool tell;                           /* something changed; said once its series are in the sink */
     replica_info info;
 };
 
@@ -69,9 +70,17 @@ static void step(replica *r, const progress_input *in, int64_t now_ms)
     if (r->progress.state != before && (r->progress.state == PROGRESS_STALLED || before == PROGRESS_STALLED)) {
         log_warn(before == PROGRESS_STALLED ? "a replica is no longer stalled" : "a replica is stalled: requests run, no step, no token for a probe",
                  KV_CSTR("replica", r->id), KV_CSTR("state", progress_state_name(r->progress.state)));
-        if (r->deps.on_change)
-            r->deps.on_change(r->deps.ctx, r->id);
+        r->tell = true;
     }
+}
+
+/* Whoever hears looks into the store, so the rows must be there first. */
+static void tell_change(replica *r)
+{
+    bool due = r->tell;
+    r->tell = false;
+    if (due && r->deps.on_change)
+        r->deps.on_change(r->deps.ctx, r->id);
 }
 
 static void see_page(replica *r, const page_result *page)
@@ -87,6 +96,7 @@ static void see_page(replica *r, const page_result *page)
 
 void replica_on_scrape(replica *r, const scrape_outcome *o, row_vec *rows)
 {
+    r->tell = r->tell || r->info.up != o->up;
     r->info.up = o->up;
     str_copy(r->info.scrape_error, sizeof r->info.scrape_error, o->error ? str_from(o->error->message) : STR_EMPTY);
     if (o->up) {
@@ -104,7 +114,11 @@ void replica_on_scrape(replica *r, const scrape_outcome *o, row_vec *rows)
     probe_if_wanted(r);
 }
 
-void replica_on_settled(replica *r) { emit_settle(&r->series); }
+void replica_on_settled(replica *r)
+{
+    emit_settle(&r->series);
+    tell_change(r);
+}
 
 static void on_own_scrape(void *ctx, target *t, const scrape_outcome *o, row_vec *rows) { replica_on_scrape(ctx, o, rows); }
 static void on_own_settled(void *ctx, target *t) { replica_on_settled(ctx); }
@@ -155,6 +169,7 @@ static void on_probe(void *ctx, probe_kind kind, const probe_result *p)
         flush(r, &r->series);
     }
     probe_if_wanted(r);
+    tell_change(r);
 }
 
 static void health_due(void *ctx)
@@ -189,8 +204,8 @@ static void on_process_change(void *ctx)
     if (!r->process)
         return;
     sample_process(r);
-    if (r->deps.on_change)
-        r->deps.on_change(r->deps.ctx, r->id);
+    r->tell = true;
+    tell_change(r);
 }
 
 /* ---- life ---- */

@@ -8,7 +8,8 @@
  *   up, scrape_duration_seconds, scrape_samples_scraped, scrape_samples_post_metric_relabeling, scrape_series_added
  *   watch_engine_info{engine,version}                        1 while the target looks like that engine
  *   watch_process_up, watch_process_stopped (state T), watch_process_start_time_seconds, watch_process_restarts_total,
- *   watch_process_cpu_seconds_total, watch_process_resident_memory_bytes, watch_process_open_fds, watch_process_threads
+ *   watch_process_cpu_seconds_total, watch_process_resident_memory_bytes, watch_process_open_fds, watch_process_threads,
+ *   watch_process_blocked (state D), watch_process_read_bytes_total, watch_process_written_bytes_total
  *   probe_success{probe="health"|"completion"}, probe_duration_seconds{probe}, probe_http_status_code{probe},
  *   probe_refused{probe} (1: connection refused), probe_timeout{probe} (1: no answer in time),
  *   probe_ttft_seconds (completion only, on success)
@@ -74,7 +75,9 @@ err_kind watch_process_restart(watch *w, const char *id, int64_t grace_ms, void 
 /* A completion probe now; at most one in flight a replica: if one runs, its result is yours too. */
 typedef struct probe_result { bool ok, refused, timeout; int http_status; double ttft_s, total_s; char error[200]; } probe_result;
 err_kind watch_probe(watch *w, const char *id, void (*done)(void *ctx, const probe_result *r), void *ctx, err *e);
-/* Told at once when a supervised process ends or starts: others look again instead of waiting for their tick. */
+/* Told at once when a supervised process ends or starts, a replica goes up or down, or stalls: others look again
+ * instead of waiting for their tick. The series that show it are in the sink already. `fn` may ask watch for anything
+ * but watch_reload and watch_close. */
 void watch_on_change(watch *w, void (*fn)(void *ctx, const char *replica_id), void *ctx);
 
 /* ---- routes: /api/v1/targets, /api/v1/targets/metadata, /api/v1/scrape_pools, /api/v1/metadata, /api/v1/write ---- */
