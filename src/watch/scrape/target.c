@@ -106,11 +106,20 @@ static void tell(target *t, int before, const err *why)
         log_warn("scrape failed, its series are marked stale", KV_CSTR("target", t->url), KV_ERR(why));
 }
 
+static void count_scrape(bool ok)
+{
+    static own_metric *counters[2];
+    if (!counters[ok])
+        counters[ok] = own_counter("galen_watch_scrapes_total", ok ? "outcome=\"ok\"" : "outcome=\"failed\"", "Scrapes that came to an end.");
+    own_add(counters[ok], 1);
+}
+
 static void finish(target *t, err_kind k, const page_result *page, const err *why)
 {
     int before = t->up;
     double seconds = (double)(clock_mono_ns() - t->started_ns) / NS_PER_S;
     t->up = k == OK;
+    count_scrape(k == OK);
     t->last_duration_s = seconds;
     if (k && page_fail(t->page, t->last_ms, &t->rows))
         log_warn("could not mark the series of a target stale: out of memory", KV_CSTR("target", t->url));
