@@ -7,6 +7,7 @@
 #include "watch/watch_config.h"
 #include <math.h>
 #include <signal.h>
+#include <snappy-c.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -312,6 +313,81 @@ TEST(what_a_reload_does_not_name_goes_on_and_what_it_drops_ends)
     CHECK_OK(watch_reload(w.watch, world_config(&w, QUIET), &e), e);
     CHECK(only(&w) == NULL);
     CHECK(isnan(value(&w, "up{instance=\"i\",job=\"j\"}")));
+    world_close(&w);
+}
+
+/* ---- routes, asked over HTTP as Prometheus's clients do ---- */
+typedef struct answer { bool came; int status; char body[8192]; } answer;
+static void on_answer(void *ctx, const http_response *res)
+{
+    answer *a = ctx;
+    a->came = true;
+    a->status = res->kind ? -1 : res->status;
+    str_copy(a->body, sizeof a->body, res->body);
+}
+
+static answer ask(world *w, http_server *api, const char *path, const http_header *headers, size_t n, str body)
+{
+    answer a = { 0 };
+    http_fetch *f;
+    char url[200];
+    err e = { 0 };
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", http_server_port(api), path);
+    http_fetch_options o = { .url = url, .method = n ? "POST" : NULL, .headers = headers, .header_count = n, .body = body, .done = on_answer, .ctx = &a };
+    CHECK_OK(http_fetch_start(w->client, &o, &f, &e), e);
+    while (!a.came)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    return a;
+}
+
+static answer push(world *w, http_server *api, str body)
+{
+    char packed[4096];
+    size_t len = sizeof packed;
+    http_header headers[2] = { { STR("Content-Encoding"), STR("snappy") }, { STR("Content-Type"), STR("application/x-protobuf") } };
+    CHECK_EQ(snappy_compress(body.ptr, body.len, packed, &len), SNAPPY_OK);
+    return ask(w, api, "/api/v1/write", headers, 2, str_of(packed, len));
+}
+
+TEST(the_routes_speak_prometheuss_language)
+{
+    world w;
+    http_server *api = NULL;
+    err e = { 0 };
+    http_server_options o = { .listen = "127.0.0.1:0" };
+    world_open(&w);
+    w.page = "# HELP a What a is.\n# TYPE a counter\na 1\n";
+    world_watch(&w, ONE_REPLICA "scrape_configs: [{job_name: k, kubernetes_sd_configs: [{role: pod}]}, {job_name: d, static_configs: [{targets: ['x:1']}], "
+                                "relabel_configs: [{action: drop}]}]\n");
+    CHECK_OK(http_server_new(&w.loop, &o, &api, &e), e);
+    CHECK_OK(watch_routes(w.watch, api, &e), e);
+    CHECK_OK(http_server_listen(api, &e), e);
+    CHECK(run_until(&w, is_up));
+    answer a = ask(&w, api, "/api/v1/targets", NULL, 0, STR_EMPTY);
+    CHECK_EQ(a.status, 200);
+    CHECK_CONTAINS(str_from(a.body), "\"labels\":{\"instance\":\"i\",\"job\":\"j\"}");
+    CHECK_CONTAINS(str_from(a.body), "\"health\":\"up\"");
+    CHECK_CONTAINS(str_from(a.body), "kubernetes_sd_configs");
+    CHECK_CONTAINS(str_from(a.body), "\"droppedTargetCounts\":{\"k\":0,\"d\":1}");
+    a = ask(&w, api, "/api/v1/targets?state=dropped", NULL, 0, STR_EMPTY);
+    CHECK_CONTAINS(str_from(a.body), "\"activeTargets\":[]");
+    CHECK_CONTAINS(str_from(a.body), "\"__address__\":\"x:1\"");
+    a = ask(&w, api, "/api/v1/targets?scrapePool=k", NULL, 0, STR_EMPTY);
+    CHECK(strstr(a.body, "\"health\":\"up\"") == NULL);
+    a = ask(&w, api, "/api/v1/scrape_pools", NULL, 0, STR_EMPTY);
+    CHECK_STR(str_from(a.body), "{\"status\":\"success\",\"data\":{\"scrapePools\":[\"j\",\"k\",\"d\"]}}");
+    a = ask(&w, api, "/api/v1/metadata", NULL, 0, STR_EMPTY);
+    CHECK_CONTAINS(str_from(a.body), "\"a\":[{\"type\":\"counter\",\"help\":\"What a is.\",\"unit\":\"\"}]");
+    a = ask(&w, api, "/api/v1/targets/metadata?metric=a", NULL, 0, STR_EMPTY);
+    CHECK_CONTAINS(str_from(a.body), "\"target\":{\"instance\":\"i\",\"job\":\"j\"}");
+    /* __name__="pushed", one sample of 1 at 7 ms; then a series without a name */
+    CHECK_EQ(push(&w, api, STR("\x0a\x21\x0a\x12\x0a\x08__name__\x12\x06pushed\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x07")).status, 204);
+    CHECK_DOUBLE(value(&w, "pushed"), 1);
+    a = push(&w, api, STR("\x0a\x0a\x0a\x08\x0a\x03job\x12\x01x"));
+    CHECK_EQ(a.status, 400);
+    CHECK_CONTAINS(str_from(a.body), "metric name");
+    CHECK_EQ(push(&w, api, STR("\x0a\x7f")).status, 400);
+    http_server_close(api, 0, NULL, NULL);
     world_close(&w);
 }
 
