@@ -225,3 +225,46 @@ TEST(store_reader_beside_a_writer_sees_what_a_flush_moves)
     }
     close_store(s);
 }
+
+static void put_sample(buf *b, uint64_t id, int64_t t_ms, double v)
+{
+    size_t record = wal_begin(b, WAL_SAMPLES);
+    uint8_t *at = (uint8_t *)buf_reserve(b, WAL_SAMPLE_MAX_BYTES);
+    CHECK(at);
+    buf_commit(b, (size_t)(wal_put_sample(at, &(wal_delta){ 0 }, id, t_ms, v) - at));
+    wal_end(b, record);
+}
+
+static void put_definition(buf *b, uint64_t id, labels l)
+{
+    size_t record = wal_begin(b, WAL_SERIES);
+    wal_put_series(b, id, l);
+    wal_end(b, record);
+}
+
+/* A series whose samples all went into a block while the log already ran in the next segment, then was forgotten, then
+ * began anew with older times: its second definition must not be held against the first one's times. */
+TEST(store_replays_the_second_life_of_a_series)
+{
+    const char *dir = test_dir();
+    char wal_dir[FILE_PATH_MAX];
+    snprintf(wal_dir, sizeof wal_dir, "%s/wal", dir);
+    CHECK_EQ(file_make_dirs(wal_dir, 0700, NULL), OK);
+    label at[] = { { METRIC_NAME, STR("up") }, { STR("who"), STR("w1") } };
+    AUTO(buf_done) buf b = BUF_INIT(1u << 16);
+    put_definition(&b, 1, (labels){ at, 2 });
+    put_sample(&b, 1, NOW, 1);
+    put_definition(&b, 1, (labels){ at, 2 }); /* the same id again is the same life */
+    put_sample(&b, 1, NOW + 1, 1);
+    put_definition(&b, 2, (labels){ at, 2 });
+    put_sample(&b, 2, NOW - 10, 2);
+    CHECK(!buf_failed(&b));
+    wal w;
+    wal_init(&w, wal_dir, 0);
+    CHECK_EQ(wal_write(&w, buf_str(&b), NULL), OK);
+    wal_done(&w);
+    store *s = open_at(dir);
+    CHECK_STR(str_from(all(s, "up")), "w1:1789999999990=2");
+    CHECK_EQ(store_stats_get(s).head_samples, 1);
+    close_store(s);
+}
