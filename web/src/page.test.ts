@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { all_texts, preferred } from './i18n'
+import episode_c from '../../src/heal/episode.c?raw'
+import schedule_c from '../../src/heal/schedule.c?raw'
+import { all_texts, lang, preferred } from './i18n'
+import { all_reasons, reason } from './reasons'
 import { parse_route, route_to } from './route'
 import { incident_tone, judge, push_point, worst_first, HISTORY_S } from './state'
 import { spark_path } from './parts'
@@ -27,6 +30,21 @@ describe('two languages', () => {
   it.each([
     [null, ['zh-CN', 'en'], 'zh'], [null, ['de', 'zh-TW'], 'zh'], [null, ['en-US', 'zh'], 'en'], [null, [], 'en'], ['zh', ['en'], 'zh'], ['xx', ['zh'], 'zh'],
   ])('stored %s, browser %s: %s', (stored, browser, want) => expect(preferred(stored, browser)).toBe(want))
+})
+
+describe('reasons', () => {
+  it('are said in Chinese where they are known, and as they came where not', () => {
+    lang.value = 'zh'
+    expect(reason('the action failed')).toBe('动作失败')
+    expect(reason('something new')).toBe('something new')
+    lang.value = 'en'
+    expect(reason('the action failed')).toBe('the action failed')
+  })
+  it('are the very sentences heal uses', () => {
+    const source = episode_c + schedule_c
+    const gone = Object.keys(all_reasons).filter((k) => k.includes(' ') && !source.includes(JSON.stringify(k)))
+    expect(gone).toEqual([])
+  })
 })
 
 describe('the verdict', () => {

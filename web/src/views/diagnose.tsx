@@ -3,6 +3,7 @@ import { usePolled } from '../api'
 import { duration, moment, clock, number } from '../format'
 import { lang, pick, t, word } from '../i18n'
 import { Empty, Loading, Mark, Section, State, Subject, Trouble } from '../parts'
+import { reason } from '../reasons'
 import { query_link, route, route_to } from '../route'
 import { episode_of, incident_tone, is_open, overview, tone_of, type Tone } from '../state'
 import type { AuditRecord, Evidence, Incident } from '../types'
@@ -85,7 +86,7 @@ function Story({ i, records }: { i: Incident; records: AuditRecord[] }) {
     { title: t('diag.cause'), tone: incident_tone({ ...i, closed_ms: 0 }),
       body: <><b>{word('cause', i.cause)}</b> <span class="muted">{word('conf', i.confidence)}</span></> },
     { title: t('diag.action'), tone: i.act === false ? 'idle' : episode ? tone_of(episode.state) : last_act ? 'busy' : 'idle',
-      body: i.act === false ? t('diag.hands_off') : episode ? <><b>{episode.action}</b> <State name={episode.state} /> <span class="muted">{episode.reason}</span></> : last_act?.message || t('diag.no_action') },
+      body: i.act === false ? t('diag.hands_off') : episode ? <><b>{reason(episode.action)}</b> <State name={episode.state} /> <span class="muted">{reason(episode.reason)}</span></> : last_act?.message || t('diag.no_action') },
     { title: t('diag.outcome'), tone: is_open(i) ? 'busy' : 'ok',
       body: is_open(i) ? t('diag.pending') : t('diag.recovered', { x: duration(lasted_s(i)) }) },
   ]

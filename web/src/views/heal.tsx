@@ -3,6 +3,7 @@ import { usePolled } from '../api'
 import { duration } from '../format'
 import { pick, t, word, type Text } from '../i18n'
 import { Empty, Loading, Section, State, Subject, Trouble } from '../parts'
+import { reason } from '../reasons'
 import { route_to } from '../route'
 import { overview, type Tone } from '../state'
 import type { Episode, Policy } from '../types'
@@ -24,10 +25,10 @@ function EpisodeRow({ e }: { e: Episode }) {
   return (
     <tr>
       <td><State name={e.state} /></td>
-      <td><b>{e.action || '–'}</b><div class="muted">{e.policy} · {word('mode', e.mode)}</div></td>
+      <td><b>{reason(e.action) || '–'}</b><div class="muted">{e.policy} · {word('mode', e.mode)}</div></td>
       <td><Subject id={e.subject} /><div>{e.incident ? <a href={route_to('diagnose', e.incident)}>{word('cause', e.cause)}</a> : word('cause', e.cause)}</div></td>
       <td>{e.attempt ?? '–'}</td>
-      <td>{e.reason}</td>
+      <td>{reason(e.reason)}</td>
       <td class="nowrap muted">{e.since_ms ? t('ago', { x: duration((now - e.since_ms) / 1000) }) : '–'}</td>
     </tr>
   )

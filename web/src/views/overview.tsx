@@ -2,6 +2,7 @@
 import { bytes, duration, moment, number, per_second, percent } from '../format'
 import { t, word, pick } from '../i18n'
 import { Annotations, Empty, Labels, Loading, Mark, Section, Spark, State, Subject, Trouble } from '../parts'
+import { reason } from '../reasons'
 import { query_link, route_to } from '../route'
 import { episode_of, history, HISTORY_S, incident_tone, is_open, overview, overview_error, replica_key, tone_of, verdict, worst_first, type Tone } from '../state'
 import type { Alert, Host, Incident, Overview, Replica } from '../types'
@@ -36,7 +37,7 @@ function IncidentBand({ o, i }: { o: Overview; i: Incident }) {
       <div class="grow">
         <strong>{word('cause', i.cause)}</strong> <Subject id={i.subject} /> <span class="muted">{word('conf', i.confidence)}</span>
         <p>{pick(i.summary, i.summary_zh)}</p>
-        {healing && <p class="healing"><State name={healing.state} /> <b>{healing.action}</b> <span class="muted">{healing.reason}</span></p>}
+        {healing && <p class="healing"><State name={healing.state} /> <b>{reason(healing.action)}</b> <span class="muted">{reason(healing.reason)}</span></p>}
       </div>
       <div class="age">{t('for', { x: duration(age_s(o, i.opened_ms)) })}</div>
     </a>
