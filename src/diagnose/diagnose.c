@@ -2,7 +2,7 @@
 #include "diagnose/diagnose_state.h"
 #include <stdio.h>
 
-#define CALM_LOOK_MS 5000            /* a replica that looks well is asked this often: it keeps the idle house quiet */
+#define CALM_LOOK_MS 2000            /* a replica that looks well is asked this often: it keeps the idle house quiet */
 #define SATURATED_MEMORY_MS 60000    /* this long after saturation silence may still be overload */
 #define PAST_ANSWER_MS (3600 * MS_PER_S)
 #define PROOF_PROBE_EVERY_MS 3000

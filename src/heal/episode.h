@@ -48,6 +48,7 @@ typedef struct episode {
     unsigned step;                   /* of the policy's `do`: the one that runs or comes next */
     uint64_t run;                    /* number of the running or last action */
     bool running, resumed, redo;
+    int64_t born_ms;
     int64_t since_ms;                /* in this state */
     int64_t acted_ms;                /* intent of the present action */
     int64_t verify_from_ms, good_since_ms;

@@ -21,6 +21,7 @@ void heal_treatment_json(json_writer *w, const treatment *t)
     json_put_i64(w, "run", (int64_t)p->run);
     json_put_bool(w, "running", p->running);
     json_put_bool(w, "redo", p->redo);
+    json_put_i64(w, "born_ms", p->born_ms);
     json_put_i64(w, "since_ms", p->since_ms);
     json_put_i64(w, "acted_ms", p->acted_ms);
     json_put_i64(w, "verify_from_ms", p->verify_from_ms);
@@ -77,7 +78,8 @@ err_kind heal_treatment_parse(str json, arena *a, treatment *ret, err *e)
     t.episode = (episode){
         .state = t.episode.state, .attempt = (unsigned)json_i64_or(json_get(v, "attempt"), 0), .step = (unsigned)json_i64_or(json_get(v, "step"), 0),
         .run = (uint64_t)json_i64_or(json_get(v, "run"), 0), .running = json_bool_or(json_get(v, "running"), false),
-        .redo = json_bool_or(json_get(v, "redo"), false), .since_ms = json_i64_or(json_get(v, "since_ms"), 0),
+        .redo = json_bool_or(json_get(v, "redo"), false), .born_ms = json_i64_or(json_get(v, "born_ms"), 0),
+        .since_ms = json_i64_or(json_get(v, "since_ms"), 0),
         .acted_ms = json_i64_or(json_get(v, "acted_ms"), 0), .verify_from_ms = json_i64_or(json_get(v, "verify_from_ms"), 0),
         .why = why_restored(t.episode.state),
     };

@@ -37,8 +37,8 @@ TEST(treatment_refuses_what_is_none)
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         treatment t;
         guard_ledger l;
-        CHECK_MSG(heal_treatment_parse(str_from(bad[i]), &a, &t, NULL) == ERR_PARSE, "%s was taken", bad[i]);
-        CHECK_MSG(heal_ledger_parse(str_from(bad[i]), &l, NULL) == ERR_PARSE, "%s was taken", bad[i]);
+        CHECK_MSG(heal_treatment_parse(str_from(bad[i]), &a, &t, NULL) != OK, "%s was taken", bad[i]);
+        CHECK_MSG(heal_ledger_parse(str_from(bad[i]), &l, NULL) != OK, "%s was taken", bad[i]);
     }
 }
 

@@ -81,7 +81,7 @@ err_kind schedule_restore_ledger(schedule *s, str subject, const guard_ledger *l
 }
 
 /* ---- treatments ---- */
-static treatment *treatment_new(str policy_name, const heal_claim *c)
+static treatment *treatment_new(str policy_name, const heal_claim *c, int64_t born_ms)
 {
     AUTO(buf_done) buf b = BUF_INIT(KEY_MAX_BYTES);
     const str parts[] = { policy_name, c->subject, c->incident, c->cause };
@@ -92,7 +92,7 @@ static treatment *treatment_new(str policy_name, const heal_claim *c)
         buf_append(&b, parts[i]);
         buf_append_char(&b, '|');
     }
-    buf_append_u64(&b, c->fence);
+    buf_append_i64(&b, born_ms);
     treatment *t = buf_failed(&b) ? NULL : mem_zalloc(sizeof *t);
     if (!t)
         return NULL;
@@ -108,16 +108,27 @@ static bool same_claim(const heal_claim *a, const heal_claim *b)
     return a->fence == b->fence && str_eq(a->subject, b->subject) && str_eq(a->incident, b->incident) && str_eq(a->cause, b->cause);
 }
 
-static bool treated_already(const schedule *s, str policy_name, const heal_claim *c)
+static bool same_fault(const heal_claim *a, const heal_claim *b)
+{
+    return !str_empty(a->incident) && str_eq(a->subject, b->subject) && str_eq(a->incident, b->incident) && str_eq(a->cause, b->cause);
+}
+
+/* Whether this claim needs no new treatment. */
+static bool treated_already(schedule *s, str policy_name, const heal_claim *c)
 {
     for (size_t i = 0; i < s->treatments.len; i++) {
-        const treatment *t = s->treatments.at[i];
+        treatment *t = s->treatments.at[i];
         if (str_eq(t->policy, policy_name) && same_claim(&t->claim, c))
             return true;
         /* Who called for a person keeps its hands off until the incident is over. */
         if (t->episode.state == HEAL_NEEDS_HUMAN && !str_empty(c->incident) && str_eq(t->claim.subject, c->subject) &&
             str_eq(t->claim.incident, c->incident))
             return true;
+        if (!str_eq(t->policy, policy_name) || !same_fault(&t->claim, c) || episode_over(&t->episode))
+            continue;
+        if (!episode_busy(&t->episode))
+            t->claim.fence = MAX(t->claim.fence, c->fence);
+        return true;                 /* it is being treated; a later trigger renews the claim once it waits again */
     }
     return false;
 }
@@ -152,11 +163,11 @@ err_kind schedule_trigger(schedule *s, const policy *p, heal_mode global, const 
         return OK;
     if (s->treatments.len >= HEAL_TREATMENTS_MAX)
         return ERR_LIMIT;
-    treatment *t = treatment_new(p->name, c);
+    treatment *t = treatment_new(p->name, c, now_ms);
     if (!t)
         return ERR_NOMEM;
     t->mode = mode;
-    t->episode = (episode){ .state = mode == HEAL_AUTO ? HEAL_WAITING : HEAL_SUGGESTED, .since_ms = now_ms,
+    t->episode = (episode){ .state = mode == HEAL_AUTO ? HEAL_WAITING : HEAL_SUGGESTED, .since_ms = now_ms, .born_ms = now_ms,
                             .why = mode == HEAL_AUTO ? "the fault was just found" : "the mode is suggest: a person decides" };
     name_action(t, p, 0);
     if (vec_push(&s->treatments, t)) {
@@ -170,7 +181,7 @@ err_kind schedule_trigger(schedule *s, const policy *p, heal_mode global, const 
 
 err_kind schedule_restore(schedule *s, const treatment *from)
 {
-    treatment *t = treatment_new(from->policy, &from->claim);
+    treatment *t = treatment_new(from->policy, &from->claim, from->episode.born_ms);
     if (!t)
         return ERR_NOMEM;
     t->episode = from->episode;

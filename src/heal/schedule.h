@@ -16,7 +16,7 @@
 typedef struct heal_claim { str subject, incident, cause; uint64_t fence; } heal_claim;
 
 typedef struct treatment {
-    char *key;                       /* "POLICY|SUBJECT|INCIDENT|CAUSE|FENCE" */
+    char *key;                       /* "POLICY|SUBJECT|INCIDENT|CAUSE|TIME OF BIRTH" */
     str policy;                      /* its name; this and what is in claim are views into key */
     heal_claim claim;
     episode episode;
@@ -51,7 +51,9 @@ void schedule_free(schedule *s);
 void schedule_pause(schedule *s, bool paused);
 bool schedule_paused(const schedule *s);
 
-/* A trigger is on. Nothing happens if this very claim was treated before, or if its incident already needs a human. */
+/* A trigger is on. Nothing happens if this very claim was treated before, or if its incident already needs a human. If
+ * the same fault of the same incident has come back under a new fence (after an attempt that did not help), the
+ * treatment that waits goes on with it: attempts are counted over the incident, not anew for each coming back. */
 err_kind schedule_trigger(schedule *s, const policy *p, heal_mode global, const heal_claim *c, int64_t now_ms);
 /* Everything that may go on goes on. */
 void schedule_tick(schedule *s, const heal_config *c, int64_t now_ms);

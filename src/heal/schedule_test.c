@@ -199,7 +199,7 @@ static void trigger(world *w, size_t i)
     char name[32];
     incident_name(f, name);
     if (f->open)
-        for (size_t p = 0; p < POLICIES; p++)
+        for (size_t p = 0; p < w->config.policy_count; p++)
             CHECK_EQ(schedule_trigger(w->schedule, &w->policies[p], w->config.mode,
                                       &(heal_claim){ str_from(subjects[i]), str_from(name), str_from(causes[f->cause]), f->fence }, w->now_ms), OK);
 }
@@ -222,9 +222,9 @@ static void crash(world *w)
             continue;
         /* The views of the stored treatment point into a key that died; cut them out of the saved one again. */
         treatment t = s->t;
-        str rest = str_from(s->key), fence;
+        str rest = str_from(s->key);
         str_split(&rest, '|', &t.policy), str_split(&rest, '|', &t.claim.subject), str_split(&rest, '|', &t.claim.incident);
-        str_split(&rest, '|', &t.claim.cause), str_split(&rest, '|', &fence);
+        str_split(&rest, '|', &t.claim.cause);
         CHECK_EQ(schedule_restore(w->schedule, &t), OK);
     }
     schedule_pause(w->schedule, w->paused);
@@ -357,6 +357,31 @@ TEST(schedule_without_a_record_of_the_intent_nothing_happens)
     schedule_free(w.schedule);
 }
 
+TEST(schedule_counts_attempts_over_the_incident)
+{
+    static world w;
+    setup(&w, 5);
+    w.config.policy_count = 1;
+    w.policies[0].retries = 1;
+    w.policies[0].per_hour = 50;
+    w.policies[0].cooldown_ms = 0;
+    w.policies[0].step_count = 1;
+    fake_target *f = &w.at[0];
+    f->open = f->present = true;
+    for (int i = 0; i < 40 && w.escalations == 0; i++, w.now_ms += 5000) {
+        if (f->run) {                /* each restart runs well, and the fault comes back under a new number */
+            f->took_effect = true;
+            finish(&w, f, str_from(subjects[0]));
+            f->fence++;
+        }
+        trigger(&w, 0);
+        schedule_tick(w.schedule, &w.config, w.now_ms);
+    }
+    CHECK_EQ(w.escalations, 1);
+    CHECK_EQ(f->acts, 2);
+    schedule_free(w.schedule);
+}
+
 TEST(schedule_a_policy_taken_away_begins_nothing_more)
 {
     static world w;
@@ -374,7 +399,6 @@ TEST(schedule_shows_running_ones_first)
 {
     static world w;
     setup(&w, 4);
-    w.config.policy_count = 1;
     w.at[0].open = w.at[0].present = w.at[1].open = true;
     trigger(&w, 0);
     trigger(&w, 1);
