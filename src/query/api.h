@@ -26,7 +26,7 @@ struct job {
     atomic_bool cancel;
     int64_t queued_ns;
     query_request query;
-    bool want_stats;
+    bool want_stats, want_views;   /* ?stats=…, ?views=1 */
     matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;
     str label;                 /* of label/…/values */
     int status;

@@ -35,6 +35,23 @@ static int by_labels(const void *a, const void *b)
 
 typedef vec(labels) labels_vec;
 
+/* With canonical names rewritten: ?views=1. */
+CHECKED static err_kind collect_views(job *j, arena *a, labels_vec *out, err *e)
+{
+    for (size_t i = 0; i < j->set_count; i++) {
+        labels *found;
+        size_t n;
+        if (query_series_labels(j->http->engine, j->sets[i].at, j->sets[i].len, j->query.from_ms, j->query.to_ms, a, &found, &n, e))
+            return e->kind;
+        for (size_t k = 0; k < n; k++)
+            if (vec_push(out, found[k]))
+                return err_nomem(e);
+    }
+    if (out->len > 1)
+        qsort(out->at, out->len, sizeof *out->at, by_labels);
+    return OK;
+}
+
 CHECKED static err_kind collect_series(job *j, store_selection **selections, labels_vec *out, err *e)
 {
     select_limits limits = { .max_series = query_engine_options(j->http->engine)->max_series };
@@ -74,17 +91,67 @@ static void run_series(job *j)
 {
     store_selection *selections[QUERY_MATCHES_MAX] = { NULL };
     labels_vec found = { 0 };
+    arena a = ARENA_INIT(META_ARENA_MAX);
     err e = { 0 };
-    if (collect_series(j, selections, &found, &e))
+    if (j->want_views ? collect_views(j, &a, &found, &e) : collect_series(j, selections, &found, &e))
         api_error_body(&j->body, &j->status, &e, NULL);
     else
         put_series(j, &found);
     vec_done(&found);
+    arena_done(&a);
     for (size_t i = 0; i < j->set_count; i++)
         store_select_free(selections[i]);
 }
 
 /* ---- names and values ---- */
+
+/* Canonical names that would be answered now, in the table's order. A histogram answers by its parts. */
+CHECKED static err_kind view_names(job *j, arena *a, str *names, size_t *ret_n, err *e)
+{
+    static const char *const parts[] = { "_bucket", "_count", "_sum" };
+    for (size_t i = 0; i < canonical_signal_count; i++) {
+        const canonical_signal *signal = &canonical_signals[i];
+        bool histogram = signal->type == METRIC_HISTOGRAM;
+        for (size_t k = 0; k < (histogram ? COUNT_OF(parts) : 1); k++) {
+            labels *found;
+            size_t n;
+            str name = arena_printf(a, "%s%s", signal->name, histogram ? parts[k] : "");
+            matcher m = { .name = METRIC_NAME, .value = name, .op = MATCH_EQ };
+            if (!name.ptr)
+                return err_nomem(e);
+            if (query_series_labels(j->http->engine, &m, 1, j->query.from_ms, j->query.to_ms, a, &found, &n, e))
+                return e->kind;
+            if (n)
+                names[(*ret_n)++] = name;
+        }
+    }
+    return OK;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return str_cmp(*(const str *)a, *(const str *)b);
+}
+
+/* Merge the names of views into the sorted list of stored ones. */
+CHECKED static err_kind add_view_names(job *j, arena *a, str **names, size_t *n, err *e)
+{
+    str *all = arena_array(a, str, *n + 3 * canonical_signal_count + 1);
+    size_t kept = 0, len = *n;
+    if (!all)
+        return err_nomem(e);
+    if (*n)
+        memcpy(all, *names, *n * sizeof *all);
+    if (view_names(j, a, all, &len, e))
+        return e->kind;
+    qsort(all, len, sizeof *all, by_text);
+    for (size_t i = 0; i < len; i++)
+        if (kept == 0 || !str_eq(all[kept - 1], all[i]))
+            all[kept++] = all[i];
+    *names = all;
+    *n = kept;
+    return OK;
+}
 
 static void run_names(job *j)
 {
@@ -95,6 +162,8 @@ static void run_names(job *j)
     query_request *q = &j->query;
     err_kind k = j->label.ptr ? store_label_values(j->http->store, j->label, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e)
                               : store_label_names(j->http->store, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e);
+    if (!k && j->want_views && str_eq(j->label, METRIC_NAME) && j->set_count == 0)
+        k = add_view_names(j, &a, &found, &n, &e);
     if (k) {
         api_error_body(&j->body, &j->status, &e, NULL);
         arena_done(&a);
@@ -115,6 +184,8 @@ static void run_names(job *j)
 
 static bool params(http_request *req, job *j)
 {
+    str text;
+    j->want_views = http_param(req, "views", &text) && str_is(text, "1");
     return api_time(req, "start", false, API_MIN_TIME_MS, &j->query.from_ms) &&
            api_time(req, "end", false, API_MAX_TIME_MS, &j->query.to_ms) && api_limit(req, &j->query.limit) && api_matches(req, j);
 }

@@ -308,6 +308,38 @@ err_kind query_run(query_engine *q, const query_request *req, query_result *ret,
     return k;
 }
 
+static int label_sets_in_order(const void *a, const void *b)
+{
+    return labels_cmp(*(const labels *)a, *(const labels *)b);
+}
+
+err_kind query_series_labels(query_engine *q, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms, arena *a, labels **ret, size_t *ret_n, err *e)
+{
+    arena scratch = ARENA_INIT(QUERY_ARENA_MAX);
+    query_request req = { .expr = STR_EMPTY };
+    eval ev;
+    source found;
+    err unused = { 0 };
+    e = e ? e : &unused;
+    *e = (err){ 0 };
+    eval_init(&ev, q, &req, &scratch, e);
+    err_kind k = source_open(&ev, m, n, from_ms, to_ms, &found);
+    labels *out = k ? NULL : arena_array(a, labels, MAX(found.len, 1u));
+    if (!k && !out)
+        k = err_nomem(e);
+    for (size_t i = 0; !k && i < found.len; i++)
+        k = copy_labels(a, found.at[i].labels, &out[i], e);
+    eval_done(&ev);
+    if (!k) {
+        if (found.len > 1)
+            qsort(out, found.len, sizeof *out, label_sets_in_order);
+        *ret = out;
+        *ret_n = found.len;
+    }
+    arena_done(&scratch);
+    return k;
+}
+
 err_kind query_instant(query_engine *q, str expr, int64_t t_ms, const atomic_bool *cancel, query_result *ret, err *e)
 {
     return query_run(q, &(query_request){ .expr = expr, .to_ms = t_ms, .from_ms = t_ms, .cancel = cancel }, ret, e);

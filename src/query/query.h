@@ -71,6 +71,9 @@ typedef struct query_request {
 } query_request;
 err_kind query_run(query_engine *q, const query_request *r, query_result *ret, err *e);
 const query_options *query_engine_options(const query_engine *q);  /* with the defaults filled in */
+/* The label sets a selector stands for, canonical names rewritten, copied into `a`; sorted. For listing what a
+ * page may ask: the HTTP API's /series and label values do so with ?views=1. */
+err_kind query_series_labels(query_engine *q, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms, arena *a, labels **ret, size_t *ret_n, err *e);
 /* For rooms that only want a number: the first sample of an instant vector or the scalar. ERR_NOT_FOUND if empty. */
 err_kind query_number(query_engine *q, str expr, int64_t t_ms, double *ret, err *e);
 

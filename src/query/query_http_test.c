@@ -40,6 +40,10 @@ static void bench_open(bench *b)
     CHECK_OK(query_http_open(b->engine, b->store, b->server, b->poster, 2, &b->http, &e), e);
     CHECK_OK(http_server_listen(b->server, &e), e);
     CHECK_OK(http_client_open(&b->loop, &b->client, &e), e);
+    label info[] = { { METRIC_NAME, STR("watch_engine_info") }, { STR("engine"), STR("llama.cpp") }, { STR("job"), STR("l") } };
+    sample_row row = { .labels = { info, 3 }, .t_ms = 1000000, .v = 1 };
+    CHECK_OK(store_append(b->store, &row, 1, NULL, &e), e);
+    add_sample(b, "llamacpp:requests_processing", "l", 2);
     add_sample(b, "up", "x", 1);
     add_sample(b, "up", "y", 0);
     add_sample(b, "gone", "x", 5);
@@ -103,16 +107,19 @@ static const struct { const char *path; int status; const char *want; } pages[] 
     { "/api/v1/query_range?query=up&start=0&end=11001&step=1", 400, "exceeded maximum resolution of 11,000 points" },
     { "/api/v1/series?match[]=up&match[]={job=\"x\"}", 200, "\"data\":[{\"__name__\":\"gone\",\"job\":\"x\"},{\"__name__\":\"up\",\"job\":\"x\"},{\"__name__\":\"up\",\"job\":\"y\"}]}" },
     { "/api/v1/series", 400, "no match[] parameter provided" },
-    { "/api/v1/labels", 200, "\"data\":[\"__name__\",\"job\"]" },
+    { "/api/v1/labels", 200, "\"data\":[\"__name__\",\"engine\",\"job\"]" },
+    { "/api/v1/series?match[]=llm_requests_running", 200, "\"data\":[]" },
+    { "/api/v1/series?match[]=llm_requests_running&views=1", 200, "\"data\":[{\"__name__\":\"llm_requests_running\",\"engine\":\"llama.cpp\",\"job\":\"l\"}]" },
+    { "/api/v1/label/__name__/values?views=1", 200, "\"data\":[\"gone\",\"llamacpp:requests_processing\",\"llm_requests_running\",\"up\",\"watch_engine_info\"]" },
     { "/api/v1/label/job/values?match[]=gone", 200, "\"data\":[\"x\"]" },
-    { "/api/v1/label/U__job/values", 200, "\"data\":[\"x\",\"y\"]" },
+    { "/api/v1/label/U__job/values", 200, "\"data\":[\"l\",\"x\",\"y\"]" },
     { "/api/v1/format_query?query=a/b", 200, "\"data\":\"a / b\"" },
     { "/api/v1/parse_query?query=a/b", 200, "\"type\":\"binaryExpr\"" },
     { "/api/v1/query_exemplars?query=up", 200, "\"data\":[]" },
     { "/api/v1/status/buildinfo", 200, "\"version\":" },
     { "/api/v1/status/runtimeinfo", 200, "\"storageRetention\":" },
     { "/api/v1/status/flags", 200, "\"data\":{}" },
-    { "/api/v1/status/tsdb", 200, "\"numSeries\":3" },
+    { "/api/v1/status/tsdb", 200, "\"numSeries\":5" },
 };
 
 TEST(query_http_answers_as_prometheus_does)
