@@ -137,14 +137,15 @@ static err_kind open_notifications(alert_room *room, err *e)
 
 static void count_alerts(alert_room *room)
 {
-    size_t pending = 0, firing = 0;
-    alert_info info;
-    for (size_t i = 0; alert_at(room, i, &info); i++) {
-        pending += info.state == ALERT_PENDING;
-        firing += info.state == ALERT_FIRING;
+    size_t by_state[ALERT_FIRING + 1] = { 0 };
+    for (size_t g = 0; g < rule_set_groups(room->config->rules); g++) {
+        const rule_group *group = rule_set_group(room->config->rules, g);
+        for (size_t k = 0; k < group->len; k++)
+            for (size_t n = 0; n < group->rules[k].item_count; n++)
+                by_state[group->rules[k].items[n]->track.state]++;
     }
-    own_set(room->metrics.pending, (double)pending);
-    own_set(room->metrics.firing, (double)firing);
+    own_set(room->metrics.pending, (double)by_state[ALERT_PENDING]);
+    own_set(room->metrics.firing, (double)by_state[ALERT_FIRING]);
 }
 
 static void group_due(void *ctx)

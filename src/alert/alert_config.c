@@ -73,6 +73,15 @@ static err_kind path_in(const char *dir, str name, char out[FILE_PATH_MAX], err 
 
 /* ---- rule files ---- */
 
+/* Two entries may name the same file: it counts once. */
+static err_kind load_file(alert_config *c, const char *path, err *e)
+{
+    for (size_t i = 0; i < rule_set_groups(c->rules); i++)
+        if (str_is(rule_set_group(c->rules, i)->file, path))
+            return OK;
+    return rule_set_load(c->rules, path, c->evaluation_interval_ms, e);
+}
+
 static err_kind load_glob(alert_config *c, const char *pattern, err *e)
 {
     glob_t found = { 0 };
@@ -81,7 +90,7 @@ static err_kind load_glob(alert_config *c, const char *pattern, err *e)
     if (code != 0 && code != GLOB_NOMATCH)
         k = code == GLOB_NOSPACE ? err_nomem(e) : err_sys(e, errno ? errno : EIO, "could not look for rule files \"%s\"", pattern);
     for (size_t i = 0; !k && code == 0 && i < found.gl_pathc; i++)
-        k = rule_set_load(c->rules, found.gl_pathv[i], c->evaluation_interval_ms, e);
+        k = load_file(c, found.gl_pathv[i], e);
     globfree(&found);
     return k;
 }
@@ -100,7 +109,7 @@ static err_kind load_rule_files(alert_config *c, const yaml_doc *doc, const yaml
             yaml_error(doc, place, e, "rule file \"%" STR_FMT "\" does not point to an existing file", STR_ARG(files->at[i]));
             k = err_hint(e, "Names are relative to the folder of this file: galen looked for %.150s.", path);
         } else
-            k = rule_set_load(c->rules, path, c->evaluation_interval_ms, e);
+            k = load_file(c, path, e);
         if (k)
             return k;
     }

@@ -75,6 +75,17 @@ static void put_alert(json_writer *w, const alert_info *a)
     json_end(w, '}');
 }
 
+/* The rule's pending and firing alerts. */
+static void put_active(json_writer *w, const rule_group *g, const rule *r)
+{
+    for (size_t i = 0; i < r->item_count; i++) {
+        alert_info info;
+        alert_item_info(g, r, r->items[i], &info);
+        if (info.state != ALERT_INACTIVE)
+            put_alert(w, &info);
+    }
+}
+
 static void start_reply(json_writer *w)
 {
     json_begin(w, '{');
@@ -135,12 +146,7 @@ static void put_alerting(json_writer *w, const rule_group *g, const rule *r, boo
         return;
     json_key(w, "alerts");
     json_begin(w, '[');
-    for (size_t i = 0; i < r->item_count; i++) {
-        alert_info info;
-        alert_item_info(g, r, r->items[i], &info);
-        if (info.state != ALERT_INACTIVE)
-            put_alert(w, &info);
-    }
+    put_active(w, g, r);
     json_end(w, ']');
 }
 
@@ -232,14 +238,17 @@ static void get_rules(http_request *req)
 
 static void get_alerts(http_request *req)
 {
+    alert_room *room = req->route_ctx;
     AUTO(buf_done) buf b = BUF_INIT(REPLY_MAX_BYTES);
     json_writer w = json_writer_to(&b);
-    alert_info info;
     start_reply(&w);
     json_key(&w, "alerts");
     json_begin(&w, '[');
-    for (size_t i = 0; alert_at(req->route_ctx, i, &info); i++)
-        put_alert(&w, &info);
+    for (size_t g = 0; g < rule_set_groups(room->config->rules); g++) {
+        const rule_group *group = rule_set_group(room->config->rules, g);
+        for (size_t k = 0; k < group->len; k++)
+            put_active(&w, group, &group->rules[k]);
+    }
     json_end(&w, ']');
     end_reply(&w, req);
 }

@@ -1,11 +1,10 @@
 /* alert/template_func.c - the functions of templates: one row each, printing what Prometheus prints.
  *
- * Sources: Go's text/template/funcs.go and Prometheus's template/template.go; the humanize family is copied in meaning
- * from util/common_templates (HumanizeDuration, HumanizeTimestamp). */
-#include "alert/template.h"
+ * Sources: Go's text/template/funcs.go and Prometheus's template/template.go. The humanize family and printf have files of
+ * their own. */
+#include "alert/template_call.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -86,186 +85,6 @@ bool template_truth(const template_value *v)
     }
 }
 
-/* ---- taking and giving ---- */
-
-static err_kind give_str(template_value *ret, str s)
-{
-    *ret = (template_value){ .type = TEMPLATE_STR, .s = s };
-    return OK;
-}
-
-static err_kind give_float(template_value *ret, double v)
-{
-    *ret = (template_value){ .type = TEMPLATE_FLOAT, .f = v };
-    return OK;
-}
-
-static err_kind give_bool(template_value *ret, bool b)
-{
-    *ret = (template_value){ .type = TEMPLATE_BOOL, .b = b };
-    return OK;
-}
-
-/* What could not be written into a helper buffer is missing in `out`, too. */
-static void pass_failure(const buf *from, buf *out)
-{
-    if (buf_failed(from) && !buf_failed(out))
-        out->failed = from->failed;
-}
-
-/* The buffer's text, copied into the call's arena. */
-static err_kind give_buf(const template_call *c, template_value *ret, const buf *b)
-{
-    str copy = arena_str(c->arena, buf_str(b));
-    if (buf_failed(b))
-        return b->failed == ERR_NOMEM ? err_nomem(c->e) : err_set(c->e, ERR_LIMIT, "a template function writes more than %zu bytes", b->max);
-    return copy.ptr ? give_str(ret, copy) : err_set(c->e, ERR_LIMIT, "template takes too much memory");
-}
-
-static err_kind give_printf(const template_call *c, template_value *ret, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static err_kind give_printf(const template_call *c, template_value *ret, const char *fmt, ...)
-{
-    AUTO(buf_done) buf b = BUF_INIT(TEMPLATE_MAX_OUTPUT);
-    va_list args;
-    va_start(args, fmt);
-    buf_vprintf(&b, fmt, args);
-    va_end(args);
-    return give_buf(c, ret, &b);
-}
-
-static err_kind need_str(const template_call *c, size_t i, str *ret)
-{
-    if (c->args[i].type != TEMPLATE_STR)
-        return err_set(c->e, ERR_EXEC, "argument %zu is not a string", i + 1);
-    *ret = c->args[i].s;
-    return OK;
-}
-
-/* Prometheus's ConvertToFloat: numbers, and strings that are numbers. */
-static err_kind need_float(const template_call *c, size_t i, double *ret)
-{
-    const template_value *v = &c->args[i];
-    if (v->type == TEMPLATE_FLOAT)
-        return *ret = v->f, OK;
-    if (v->type == TEMPLATE_INT)
-        return *ret = (double)v->i, OK;
-    if (v->type == TEMPLATE_STR && str_to_double(v->s, ret))
-        return OK;
-    if (v->type == TEMPLATE_STR)
-        return err_set(c->e, ERR_EXEC, "\"%" STR_FMT "\" is not a number", STR_ARG(v->s));
-    return err_set(c->e, ERR_EXEC, "can't convert argument %zu to float", i + 1);
-}
-
-/* ---- humanize ---- */
-
-/* Go's %.4g: as C's but for the names of what is no number. */
-static const char *four_digits(double v, char out[48])
-{
-    if (isnan(v))
-        return "NaN";
-    if (isinf(v))
-        return v > 0 ? "+Inf" : "-Inf";
-    snprintf(out, 48, "%.4g", v);
-    return out;
-}
-
-static err_kind humanize(const template_call *c, template_value *ret)
-{
-    static const char *const large[] = { "", "k", "M", "G", "T", "P", "E", "Z", "Y" };
-    static const char *const small[] = { "", "m", "u", "n", "p", "f", "a", "z", "y" };
-    char text[48];
-    double v;
-    size_t i = 0;
-    if (need_float(c, 0, &v))
-        return ERR_EXEC;
-    if (v == 0 || !isfinite(v))
-        return give_printf(c, ret, "%s", four_digits(v, text));
-    if (fabs(v) >= 1) {
-        for (; i + 1 < COUNT_OF(large) && fabs(v) >= 1000; i++)
-            v /= 1000;
-        return give_printf(c, ret, "%s%s", four_digits(v, text), large[i]);
-    }
-    for (; i + 1 < COUNT_OF(small) && fabs(v) < 1; i++)
-        v *= 1000;
-    return give_printf(c, ret, "%s%s", four_digits(v, text), small[i]);
-}
-
-static err_kind humanize1024(const template_call *c, template_value *ret)
-{
-    static const char *const prefixes[] = { "", "ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi" };
-    char text[48];
-    double v;
-    size_t i = 0;
-    if (need_float(c, 0, &v))
-        return ERR_EXEC;
-    for (; isfinite(v) && i + 1 < COUNT_OF(prefixes) && fabs(v) >= 1024; i++)
-        v /= 1024;
-    return give_printf(c, ret, "%s%s", four_digits(v, text), prefixes[i]);
-}
-
-static err_kind humanize_long(const template_call *c, template_value *ret, double v)
-{
-    char text[48];
-    const char *sign = v < 0 ? "-" : "";
-    v = fabs(v);
-    if (v >= 9e18) /* beyond int64 seconds; Go's result there depends on the machine */
-        return give_printf(c, ret, "%s%ss", sign, four_digits(v, text));
-    int64_t all = (int64_t)v, s = all % 60, m = all / 60 % 60, h = all / 3600 % 24, d = all / 86400;
-    if (d)
-        return give_printf(c, ret, "%s%" PRId64 "d %" PRId64 "h %" PRId64 "m %" PRId64 "s", sign, d, h, m, s);
-    if (h)
-        return give_printf(c, ret, "%s%" PRId64 "h %" PRId64 "m %" PRId64 "s", sign, h, m, s);
-    if (m)
-        return give_printf(c, ret, "%s%" PRId64 "m %" PRId64 "s", sign, m, s);
-    return give_printf(c, ret, "%s%ss", sign, four_digits(v, text)); /* under a minute the fraction matters */
-}
-
-static err_kind humanize_duration(const template_call *c, template_value *ret)
-{
-    static const char *const small[] = { "", "m", "u", "n", "p", "f", "a", "z", "y" };
-    char text[48];
-    double v;
-    size_t i = 0;
-    if (need_float(c, 0, &v))
-        return ERR_EXEC;
-    if (!isfinite(v))
-        return give_printf(c, ret, "%s", four_digits(v, text));
-    if (v == 0)
-        return give_str(ret, STR("0s"));
-    if (fabs(v) >= 1)
-        return humanize_long(c, ret, v);
-    for (; i + 1 < COUNT_OF(small) && fabs(v) < 1; i++)
-        v *= 1000;
-    return give_printf(c, ret, "%s%ss", four_digits(v, text), small[i]);
-}
-
-static err_kind humanize_percentage(const template_call *c, template_value *ret)
-{
-    char text[48];
-    double v;
-    if (need_float(c, 0, &v))
-        return ERR_EXEC;
-    return give_printf(c, ret, "%s%%", four_digits(v * 100, text));
-}
-
-/* time.Time's default text, "2006-01-02 15:04:05.999 +0000 UTC"; to the millisecond. */
-static err_kind humanize_timestamp(const template_call *c, template_value *ret)
-{
-    char text[CLOCK_ISO_MAX], fraction[8] = "";
-    double v;
-    if (need_float(c, 0, &v))
-        return ERR_EXEC;
-    if (!isfinite(v) || fabs(v) > 2e11)
-        return give_printf(c, ret, "%s", four_digits(v, (char[48]){ 0 }));
-    clock_format_iso(text, (int64_t)llround(v * 1000)); /* 2026-11-21T08:15:30.123Z */
-    size_t end = 4; /* ".123" without its zeros at the end */
-    while (end > 1 && text[19 + end - 1] == '0')
-        end--;
-    if (end > 1)
-        memcpy(fraction, text + 19, end);
-    return give_printf(c, ret, "%.10s %.8s%s +0000 UTC", text, text + 11, fraction);
-}
-
 /* ---- text ---- */
 
 static char upper(char ch) { return ch >= 'a' && ch <= 'z' ? (char)(ch - 32) : ch; }
@@ -275,7 +94,7 @@ static char lower(char ch) { return ch >= 'A' && ch <= 'Z' ? (char)(ch + 32) : c
 static err_kind map_chars(const template_call *c, template_value *ret, char (*change)(char ch), bool first_of_word_only)
 {
     str s;
-    if (need_str(c, 0, &s))
+    if (template_need_str(c, 0, &s))
         return ERR_EXEC;
     char *out = arena_dup(c->arena, s.len ? s.ptr : "", s.len + (s.len == 0));
     if (!out)
@@ -283,7 +102,7 @@ static err_kind map_chars(const template_call *c, template_value *ret, char (*ch
     for (size_t i = 0; i < s.len; i++)
         if (!first_of_word_only || i == 0 || s.ptr[i - 1] == ' ' || s.ptr[i - 1] == '\t' || s.ptr[i - 1] == '\n')
             out[i] = change(out[i]);
-    return give_str(ret, str_of(out, s.len));
+    return template_give_str(ret, str_of(out, s.len));
 }
 static err_kind to_upper(const template_call *c, template_value *ret) { return map_chars(c, ret, upper, false); }
 static err_kind to_lower(const template_call *c, template_value *ret) { return map_chars(c, ret, lower, false); }
@@ -292,30 +111,30 @@ static err_kind title(const template_call *c, template_value *ret) { return map_
 static err_kind strip_port(const template_call *c, template_value *ret)
 {
     str s;
-    if (need_str(c, 0, &s))
+    if (template_need_str(c, 0, &s))
         return ERR_EXEC;
     if (s.len && s.ptr[0] == '[') { /* [::1]:80 */
         ptrdiff_t close = str_find_char(s, ']');
-        return give_str(ret, close > 0 ? str_sub(s, 1, (size_t)close - 1) : s);
+        return template_give_str(ret, close > 0 ? str_sub(s, 1, (size_t)close - 1) : s);
     }
     ptrdiff_t colon = str_find_char(s, ':');
     bool one = colon >= 0 && str_find_char(str_skip(s, (size_t)colon + 1), ':') < 0;
-    return give_str(ret, one ? str_sub(s, 0, (size_t)colon) : s);
+    return template_give_str(ret, one ? str_sub(s, 0, (size_t)colon) : s);
 }
 
 static err_kind strip_domain(const template_call *c, template_value *ret)
 {
     str s;
     bool is_ip = true;
-    if (need_str(c, 0, &s))
+    if (template_need_str(c, 0, &s))
         return ERR_EXEC;
     ptrdiff_t colon = str_find_char(s, ':'), dot = str_find_char(s, '.');
     str host = colon < 0 ? s : str_sub(s, 0, (size_t)colon), port = colon < 0 ? STR_EMPTY : str_skip(s, (size_t)colon);
     for (size_t i = 0; i < host.len; i++)
         is_ip &= host.ptr[i] == '.' || (host.ptr[i] >= '0' && host.ptr[i] <= '9');
     if (is_ip || dot < 0)
-        return give_str(ret, s);
-    return give_printf(c, ret, "%" STR_FMT "%" STR_FMT, STR_ARG(str_sub(host, 0, (size_t)dot)), STR_ARG(port));
+        return template_give_str(ret, s);
+    return template_give_printf(c, ret, "%" STR_FMT "%" STR_FMT, STR_ARG(str_sub(host, 0, (size_t)dot)), STR_ARG(port));
 }
 
 static err_kind compile(const template_call *c, str pattern, regex **ret)
@@ -330,10 +149,10 @@ static err_kind match(const template_call *c, template_value *ret)
 {
     AUTO(regex_freep) regex *re = NULL;
     str pattern, text;
-    if (need_str(c, 0, &pattern) || need_str(c, 1, &text))
+    if (template_need_str(c, 0, &pattern) || template_need_str(c, 1, &text))
         return ERR_EXEC;
     err_kind k = compile(c, pattern, &re);
-    return k ? k : give_bool(ret, regex_match(re, text));
+    return k ? k : template_give_bool(ret, regex_match(re, text));
 }
 
 /* Each match in turn in what the one before left over. A pattern that looks behind itself (^, \b) sees the start of the
@@ -345,7 +164,7 @@ static err_kind re_replace_all(const template_call *c, template_value *ret)
     str pattern, with, text, groups[REGEX_MAX_GROUPS];
     err_kind k;
 
-    if (need_str(c, 0, &pattern) || need_str(c, 1, &with) || need_str(c, 2, &text))
+    if (template_need_str(c, 0, &pattern) || template_need_str(c, 1, &with) || template_need_str(c, 2, &text))
         return ERR_EXEC;
     if ((k = compile(c, pattern, &re)))
         return k;
@@ -372,7 +191,7 @@ static err_kind re_replace_all(const template_call *c, template_value *ret)
             break;
     }
     buf_append(&b, text);
-    return give_buf(c, ret, &b);
+    return template_give_buf(c, ret, &b);
 }
 
 static err_kind url_query_escape(const template_call *c, template_value *ret)
@@ -389,8 +208,8 @@ static err_kind url_query_escape(const template_call *c, template_value *ret)
         else
             buf_printf(&b, "%%%02X", ch);
     }
-    pass_failure(&text, &b);
-    return give_buf(c, ret, &b);
+    template_pass_failure(&text, &b);
+    return template_give_buf(c, ret, &b);
 }
 
 static err_kind html(const template_call *c, template_value *ret)
@@ -409,14 +228,14 @@ static err_kind html(const template_call *c, template_value *ret)
         else
             buf_append_char(&b, text.ptr[i]);
     }
-    pass_failure(&text, &b);
-    return give_buf(c, ret, &b);
+    template_pass_failure(&text, &b);
+    return template_give_buf(c, ret, &b);
 }
 
 static err_kind same_text(const template_call *c, template_value *ret)
 {
     str s;
-    return need_str(c, 0, &s) ? ERR_EXEC : give_str(ret, s);
+    return template_need_str(c, 0, &s) ? ERR_EXEC : template_give_str(ret, s);
 }
 
 /* ---- numbers and time ---- */
@@ -425,15 +244,15 @@ static err_kind parse_duration(const template_call *c, template_value *ret)
 {
     str s;
     int64_t ms;
-    if (need_str(c, 0, &s))
+    if (template_need_str(c, 0, &s))
         return ERR_EXEC;
     if (!clock_parse_duration(s, &ms))
         return err_set(c->e, ERR_EXEC, "\"%" STR_FMT "\" is not a duration", STR_ARG(s));
-    return give_float(ret, (double)ms / 1000);
+    return template_give_float(ret, (double)ms / 1000);
 }
 
-static err_kind now(const template_call *c, template_value *ret) { return give_float(ret, (double)c->data->now_ms / 1000); }
-static err_kind external_url(const template_call *c, template_value *ret) { return give_str(ret, c->data->external_url); }
+static err_kind now(const template_call *c, template_value *ret) { return template_give_float(ret, (double)c->data->now_ms / 1000); }
+static err_kind external_url(const template_call *c, template_value *ret) { return template_give_str(ret, c->data->external_url); }
 
 static err_kind path_prefix(const template_call *c, template_value *ret)
 {
@@ -441,7 +260,7 @@ static err_kind path_prefix(const template_call *c, template_value *ret)
     ptrdiff_t scheme = str_find(url, STR("://"));
     str rest = scheme < 0 ? url : str_skip(url, (size_t)scheme + 3);
     ptrdiff_t slash = str_find_char(rest, '/');
-    return give_str(ret, slash < 0 ? STR_EMPTY : str_skip(rest, (size_t)slash));
+    return template_give_str(ret, slash < 0 ? STR_EMPTY : str_skip(rest, (size_t)slash));
 }
 
 /* ---- queries and their samples ---- */
@@ -451,7 +270,7 @@ static err_kind query(const template_call *c, template_value *ret)
     template_sample *found = NULL;
     size_t n = 0;
     str expr;
-    if (need_str(c, 0, &expr))
+    if (template_need_str(c, 0, &expr))
         return ERR_EXEC;
     if (c->data->query) {
         err_kind k = c->data->query(c->data->query_ctx, expr, c->arena, &found, &n, c->e);
@@ -483,27 +302,27 @@ static err_kind label_of(const template_call *c, template_value *ret)
 {
     const template_sample *s;
     str name;
-    if (need_str(c, 0, &name) || need_sample(c, 1, &s))
+    if (template_need_str(c, 0, &name) || need_sample(c, 1, &s))
         return ERR_EXEC;
-    return give_str(ret, labels_get(s->labels, name));
+    return template_give_str(ret, labels_get(s->labels, name));
 }
 
 static err_kind value_of(const template_call *c, template_value *ret)
 {
     const template_sample *s;
-    return need_sample(c, 0, &s) ? ERR_EXEC : give_float(ret, s->value);
+    return need_sample(c, 0, &s) ? ERR_EXEC : template_give_float(ret, s->value);
 }
 
 static err_kind strvalue(const template_call *c, template_value *ret)
 {
     const template_sample *s;
-    return need_sample(c, 0, &s) ? ERR_EXEC : give_str(ret, labels_get(s->labels, STR("__value__")));
+    return need_sample(c, 0, &s) ? ERR_EXEC : template_give_str(ret, labels_get(s->labels, STR("__value__")));
 }
 
 static err_kind sort_by_label(const template_call *c, template_value *ret)
 {
     str name;
-    if (need_str(c, 0, &name))
+    if (template_need_str(c, 0, &name))
         return ERR_EXEC;
     if (c->args[1].type != TEMPLATE_LIST)
         return err_set(c->e, ERR_EXEC, "argument 2 is not a list of samples");
@@ -540,7 +359,7 @@ static err_kind any(const template_call *c, template_value *ret)
     return OK;
 }
 
-static err_kind negate(const template_call *c, template_value *ret) { return give_bool(ret, !template_truth(&c->args[0])); }
+static err_kind negate(const template_call *c, template_value *ret) { return template_give_bool(ret, !template_truth(&c->args[0])); }
 
 static bool is_number(const template_value *v) { return v->type == TEMPLATE_INT || v->type == TEMPLATE_FLOAT; }
 static double as_number(const template_value *v) { return v->type == TEMPLATE_INT ? (double)v->i : v->f; }
@@ -572,7 +391,7 @@ static err_kind eq(const template_call *c, template_value *ret)
             return ERR_EXEC;
         found |= order == 0;
     }
-    return give_bool(ret, found);
+    return template_give_bool(ret, found);
 }
 
 static err_kind ne(const template_call *c, template_value *ret)
@@ -591,7 +410,7 @@ static err_kind ordered(const template_call *c, template_value *ret, bool less, 
         return ERR_EXEC;
     if (!has_order && c->args[0].type == TEMPLATE_BOOL)
         return err_set(c->e, ERR_EXEC, "invalid type for comparison");
-    return give_bool(ret, has_order && (order == 0 ? equal : (order < 0) == less));
+    return template_give_bool(ret, has_order && (order == 0 ? equal : (order < 0) == less));
 }
 static err_kind lt(const template_call *c, template_value *ret) { return ordered(c, ret, true, false); }
 static err_kind le(const template_call *c, template_value *ret) { return ordered(c, ret, true, true); }
@@ -612,7 +431,7 @@ static err_kind index_of(const template_call *c, template_value *ret)
 {
     const template_value *v = &c->args[0], *at = &c->args[1];
     if (v->type == TEMPLATE_LABELS && at->type == TEMPLATE_STR)
-        return give_str(ret, labels_get(v->labels, at->s));
+        return template_give_str(ret, labels_get(v->labels, at->s));
     if (v->type != TEMPLATE_LIST || at->type != TEMPLATE_INT)
         return err_set(c->e, ERR_EXEC, "can't index this value");
     if (at->i < 0 || (size_t)at->i >= v->list.len)
@@ -632,136 +451,10 @@ static err_kind print(const template_call *c, template_value *ret, bool line)
     }
     if (line)
         buf_append_char(&b, '\n');
-    return give_buf(c, ret, &b);
+    return template_give_buf(c, ret, &b);
 }
 static err_kind print_plain(const template_call *c, template_value *ret) { return print(c, ret, false); }
 static err_kind print_line(const template_call *c, template_value *ret) { return print(c, ret, true); }
-
-typedef struct verb { char flags[8]; int width, precision; char letter; } verb;
-
-/* "%-8.2f" from behind the percent sign; *fmt moves on. False: cut off or too wide to be meant. */
-static bool take_verb(str *fmt, verb *v)
-{
-    size_t n = 0;
-    *v = (verb){ .width = -1, .precision = -1 };
-    for (; fmt->len && n + 1 < sizeof v->flags && strchr("+-# 0", fmt->ptr[0]); *fmt = str_skip(*fmt, 1))
-        v->flags[n++] = fmt->ptr[0];
-    for (; fmt->len && fmt->ptr[0] >= '0' && fmt->ptr[0] <= '9' && v->width < 1000; *fmt = str_skip(*fmt, 1))
-        v->width = MAX(v->width, 0) * 10 + fmt->ptr[0] - '0';
-    if (fmt->len && fmt->ptr[0] == '.')
-        for (*fmt = str_skip(*fmt, 1), v->precision = 0; fmt->len && fmt->ptr[0] >= '0' && fmt->ptr[0] <= '9' && v->precision < 1000; *fmt = str_skip(*fmt, 1))
-            v->precision = v->precision * 10 + fmt->ptr[0] - '0';
-    if (fmt->len == 0 || v->width >= 1000 || v->precision >= 1000)
-        return false;
-    v->letter = fmt->ptr[0];
-    *fmt = str_skip(*fmt, 1);
-    return true;
-}
-
-static void put_padded(const verb *v, str text, buf *out)
-{
-    size_t width = v->width > 0 ? (size_t)v->width : 0, columns = 0;
-    for (size_t i = 0; i < text.len; i++)
-        columns += ((unsigned char)text.ptr[i] & 0xc0) != 0x80; /* Go counts characters, not bytes */
-    bool left = strchr(v->flags, '-');
-    for (size_t i = columns; !left && i < width; i++)
-        buf_append_char(out, ' ');
-    buf_append(out, text);
-    for (size_t i = columns; left && i < width; i++)
-        buf_append_char(out, ' ');
-}
-
-/* One number through C's printf, whose verbs and flags mean the same as Go's here. */
-static void put_number(const verb *v, const template_value *arg, buf *out)
-{
-    char fmt[64], text[1400], width[12] = "", precision[12] = "", letter = v->letter;
-    bool is_int = strchr("dxXo", letter);
-    if (v->width >= 0)
-        snprintf(width, sizeof width, "%d", v->width);
-    if (v->precision >= 0)
-        snprintf(precision, sizeof precision, ".%d", v->precision);
-    /* PRId64 is "ld": the verb takes the place of its d. */
-    snprintf(fmt, sizeof fmt, "%%%s%s%s%.*s%c", v->flags, width, precision, is_int ? (int)strlen(PRId64) - 1 : 0, PRId64, letter);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    int n = is_int ? snprintf(text, sizeof text, fmt, arg->i) : snprintf(text, sizeof text, fmt, as_number(arg));
-#pragma GCC diagnostic pop
-    buf_append(out, n > 0 ? str_of(text, MIN((size_t)n, sizeof text - 1)) : STR_EMPTY);
-}
-
-static const char *go_type(const template_value *v)
-{
-    static const char *const names[] = { "<nil>", "bool", "int", "float64", "string", "map[string]string", "*template.sample", "template.queryResult", "struct" };
-    return names[v->type];
-}
-
-static void put_quoted(str s, buf *out)
-{
-    buf_append_char(out, '"');
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] == '"' || s.ptr[i] == '\\')
-            buf_printf(out, "\\%c", s.ptr[i]);
-        else if (s.ptr[i] == '\n')
-            buf_append(out, STR("\\n"));
-        else
-            buf_append_char(out, s.ptr[i]);
-    }
-    buf_append_char(out, '"');
-}
-
-static void put_verb(const verb *v, const template_value *arg, buf *out)
-{
-    AUTO(buf_done) buf text = BUF_INIT(TEMPLATE_MAX_OUTPUT);
-    bool finite = arg->type != TEMPLATE_FLOAT || isfinite(arg->f);
-    if ((strchr("eEfFgG", v->letter) && arg->type == TEMPLATE_FLOAT && finite && (v->precision >= 0 || !strchr("gG", v->letter))) ||
-        (strchr("dxXo", v->letter) && arg->type == TEMPLATE_INT)) {
-        put_number(v, arg, out);
-        return;
-    }
-    if (v->letter == 'v' || (v->letter == 's' && arg->type == TEMPLATE_STR) || (v->letter == 't' && arg->type == TEMPLATE_BOOL) ||
-        (strchr("eEfFgG", v->letter) && arg->type == TEMPLATE_FLOAT))
-        template_put(arg, &text);
-    else if (v->letter == 'q' && arg->type == TEMPLATE_STR)
-        put_quoted(arg->s, &text);
-    else { /* Go's way to say so: %!d(string=abc) */
-        buf_printf(&text, "%%!%c(%s=", v->letter, go_type(arg));
-        template_put(arg, &text);
-        buf_append_char(&text, ')');
-    }
-    str s = buf_str(&text);
-    if (v->letter == 's' && v->precision >= 0 && (size_t)v->precision < s.len)
-        s.len = (size_t)v->precision;
-    put_padded(v, s, out);
-    pass_failure(&text, out);
-}
-
-static err_kind printf_(const template_call *c, template_value *ret)
-{
-    AUTO(buf_done) buf b = BUF_INIT(TEMPLATE_MAX_OUTPUT);
-    str fmt;
-    size_t arg = 1;
-    verb v;
-    if (need_str(c, 0, &fmt))
-        return ERR_EXEC;
-    while (fmt.len) {
-        ptrdiff_t percent = str_find_char(fmt, '%');
-        buf_append(&b, percent < 0 ? fmt : str_sub(fmt, 0, (size_t)percent));
-        if (percent < 0)
-            break;
-        fmt = str_skip(fmt, (size_t)percent + 1);
-        if (!take_verb(&fmt, &v))
-            return err_set(c->e, ERR_EXEC, "the format ends inside a verb, or is wider than 1000");
-        if (v.letter == '%')
-            buf_append_char(&b, '%');
-        else if (arg >= c->n)
-            buf_printf(&b, "%%!%c(MISSING)", v.letter);
-        else
-            put_verb(&v, &c->args[arg++], &b);
-    }
-    if (arg < c->n)
-        buf_append(&b, STR("%!(EXTRA)"));
-    return give_buf(c, ret, &b);
-}
 
 /* ---- the table ---- */
 
@@ -779,7 +472,7 @@ static const template_func funcs[] = {
     { "index", 2, 2, index_of, "a label by name, a sample by number" },
     { "print", 0, -1, print_plain, "the arguments as text" },
     { "println", 0, -1, print_line, "the arguments as a line" },
-    { "printf", 1, -1, printf_, "the arguments through a format" },
+    { "printf", 1, -1, template_printf, "the arguments through a format" },
     { "html", 0, -1, html, "escaped for HTML" },
     { "urlquery", 0, -1, url_query_escape, "escaped for a URL's query" },
     { "urlQueryEscape", 1, 1, url_query_escape, "escaped for a URL's query" },
@@ -789,11 +482,11 @@ static const template_func funcs[] = {
     { "value", 1, 1, value_of, "the value of a sample" },
     { "strvalue", 1, 1, strvalue, "the label __value__ of a sample" },
     { "sortByLabel", 2, 2, sort_by_label, "a list of samples sorted by a label" },
-    { "humanize", 1, 1, humanize, "1234567 as 1.235M" },
-    { "humanize1024", 1, 1, humanize1024, "1048576 as 1Mi" },
-    { "humanizeDuration", 1, 1, humanize_duration, "3661 as 1h 1m 1s" },
-    { "humanizePercentage", 1, 1, humanize_percentage, "0.05 as 5%" },
-    { "humanizeTimestamp", 1, 1, humanize_timestamp, "Unix seconds as a date" },
+    { "humanize", 1, 1, template_humanize, "1234567 as 1.235M" },
+    { "humanize1024", 1, 1, template_humanize1024, "1048576 as 1Mi" },
+    { "humanizeDuration", 1, 1, template_humanize_duration, "3661 as 1h 1m 1s" },
+    { "humanizePercentage", 1, 1, template_humanize_percentage, "0.05 as 5%" },
+    { "humanizeTimestamp", 1, 1, template_humanize_timestamp, "Unix seconds as a date" },
     { "title", 1, 1, title, "first letters in upper case" },
     { "toUpper", 1, 1, to_upper, "upper case (ASCII)" },
     { "toLower", 1, 1, to_lower, "lower case (ASCII)" },

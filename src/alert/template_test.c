@@ -87,7 +87,7 @@ TEST(template_numbers_print_as_in_go)
         { "{{ printf \"%s is %d of %v, %q %t %%\" \"a\" 3 $value \"x\\\"y\" true }}", 0.5, "a is 3 of 0.5, \"x\\\"y\" true %" },
         { "{{ printf \"%d|%s|%f\" $value 1 \"x\" }}", 0.5, "%!d(float64=0.5)|%!s(int=1)|%!f(string=x)" },
         { "{{ printf \"%g %e %5s|%-5s| %x\" $value $value \"é\" \"ab\" 255 }}", 1500, "1500 1.500000e+03     é|ab   | ff" },
-        { "{{ printf \"%d %d\" 1 }}{{ printf \"x\" 2 }}", 1, "1 %!d(MISSING)x%!(EXTRA)" },
+        { "{{ printf \"%d %d\" 1 }}{{ printf \"x\" 2 }}", 1, "1 %!d(MISSING)x%!(EXTRA int=2)" },
         { "{{ print 1 2 \"a\" 3 }}{{ println 1 \"a\" }}", 1, "1 2a31 a\n" },
     };
     check_rows(rows, COUNT_OF(rows));
