@@ -5,8 +5,9 @@
 
 Two threads send Prometheus remote write 1.0 (protobuf by hand, snappy as literals only) without pause. At a
 random moment galen is killed; whatever it had answered with 2xx must be found by /api/v1/query_range after the
-restart. A batch whose answer never came may be there or not, but whole or not at all. Prints a row a round and ends
-with "N passed, N failed"; exit code 0 when none failed. Python's standard library only.
+restart. A batch whose answer never came may be there or not, but whole or not at all. A third thread asks for
+/-/flush now and then, so that galen also dies while it moves samples into blocks and cuts its log. Prints a row a
+round and ends with "N passed, N failed"; exit code 0 when none failed. Python's standard library only.
 """
 import argparse
 import http.client
@@ -25,7 +26,8 @@ import time
 import urllib.parse
 
 SERIES_A_THREAD = 20
-STEP_MS = 10
+STEP_MS = 5000               # a round is hours of samples, so that windows become complete
+START_BEFORE_MS = 13 * 24 * 3600 * 1000   # inside the default retention of 15 days
 QUERY_POINTS = 5000          # below the server's 11,000 points a series
 START_TIMEOUT_S = 30
 
@@ -84,9 +86,12 @@ class Galen:
         return None
 
     def get(self, path):
+        return self.ask("GET", path)
+
+    def ask(self, method, path):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request("GET", path)
+            connection.request(method, path)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -146,6 +151,23 @@ class Writer(threading.Thread):
                     return
 
 
+class Flusher(threading.Thread):
+    """Asks for blocks at random moments until galen is gone."""
+
+    def __init__(self, galen, rng):
+        super().__init__(daemon=True)
+        self.galen, self.rng, self.done = galen, rng, 0
+
+    def run(self):
+        while True:
+            time.sleep(self.rng.uniform(0.01, 0.3))
+            try:
+                status, _ = self.galen.ask("POST", "/-/flush")
+            except (OSError, http.client.HTTPException):
+                return
+            self.done += 200 <= status < 300
+
+
 # ---- checking ----
 
 def stored(galen, writer, from_ms, to_ms):
@@ -192,23 +214,25 @@ def check(galen, writer, first_ms, expected, torn):
 # ---- rounds ----
 
 def play(binary, data, rounds, rng):
-    base_ms = int(time.time() * 1000) // 1000 * 1000 - 3600_000
+    base_ms = int(time.time()) // 1000 * 1000_000 - START_BEFORE_MS
     port = free_port()
     acknowledged, torn = {0: [], 1: []}, {0: [], 1: []}
     next_ms, counter = {0: base_ms, 1: base_ms}, {0: 0, 1: 0}
     passed = failed = 0
-    print(f"{'round':>5}  {'killed after':>12}  {'ready again':>11}  {'acknowledged':>12}  {'in all':>9}  result")
+    print(f"{'round':>5}  {'killed after':>12}  {'ready again':>11}  {'acknowledged':>12}  {'in all':>9}  {'flushes':>7}  result")
     galen = Galen(binary, data, port)
     if galen.wait_ready() is None:
         galen.end(signal.SIGKILL)
         raise RuntimeError("galen did not become ready")
     for number in range(1, rounds + 1):
         writers = [Writer(i, port, next_ms[i], counter[i]) for i in (0, 1)]
-        for w in writers:
-            w.start()
+        flusher = Flusher(galen, random.Random(rng.random()))
+        for thread in [*writers, flusher]:
+            thread.start()
         wait = rng.uniform(0.05, 1.5)
         time.sleep(wait)
         galen.end(signal.SIGKILL)
+        flusher.join()
         for w in writers:
             w.join()
             acknowledged[w.number] += w.acknowledged
@@ -226,7 +250,7 @@ def play(binary, data, rounds, rng):
         passed, failed = passed + (not wrong), failed + bool(wrong)
         now = sum(len(w.acknowledged) for w in writers) * SERIES_A_THREAD
         total = sum(map(len, acknowledged.values())) * SERIES_A_THREAD
-        print(f"{number:>5}  {wait:>10.2f} s  {ready or 0:>9.2f} s  {now:>12}  {total:>9}  {'ok' if not wrong else 'FAILED'}", flush=True)
+        print(f"{number:>5}  {wait:>10.2f} s  {ready or 0:>9.2f} s  {now:>12}  {total:>9}  {flusher.done:>7}  {'ok' if not wrong else 'FAILED'}", flush=True)
         for line in wrong[:5]:
             print("       " + line, flush=True)
         if ready is None:
