@@ -17,16 +17,10 @@ static void metrics_get(http_request *req)
     http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&out));
 }
 
-static void healthy_get(http_request *req)
-{
-    http_reply(req, 200, TEXT_PLAIN, STR("galen is healthy.\n"));
-}
+static void healthy_get(http_request *req) { http_reply(req, 200, TEXT_PLAIN, STR("galen is healthy.\n")); }
 
 /* The routes exist only once the rooms are open, so whoever reaches this is served. */
-static void ready_get(http_request *req)
-{
-    http_reply(req, 200, TEXT_PLAIN, STR("galen is ready.\n"));
-}
+static void ready_get(http_request *req) { http_reply(req, 200, TEXT_PLAIN, STR("galen is ready.\n")); }
 
 static void reload_post(http_request *req)
 {

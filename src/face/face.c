@@ -7,7 +7,8 @@ void reply_json(http_request *req, const buf *body)
 {
     if (buf_failed(body)) {
         err e = { 0 };
-        err_set(&e, body->failed, "could not write the answer to \"%" STR_FMT "\"", STR_ARG(str_sub(req->path, 0, 100)));
+        err_set(&e, body->failed, "could not write the answer to \"%" STR_FMT "\"",
+                STR_ARG(str_sub(req->path, 0, 100)));
         http_reply_err(req, &e);
         return;
     }

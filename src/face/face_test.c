@@ -70,29 +70,35 @@ static str ask(bench *b, const char *method, const char *path)
 
     snprintf(url, sizeof url, "http://127.0.0.1:%d%s", http_server_port(b->server), path);
     b->answered = false;
-    CHECK_OK(http_fetch_start(b->client, &(http_fetch_options){ .method = method, .url = url, .done = fetched, .ctx = b }, &f, &e), e);
+    CHECK_OK(http_fetch_start(b->client,
+                              &(http_fetch_options){ .method = method, .url = url, .done = fetched, .ctx = b }, &f, &e),
+             e);
     while (!b->answered)
         uv_run(&b->loop, UV_RUN_ONCE);
     return buf_str(&b->body);
 }
 
 /* ---- what is served ---- */
-static const struct { const char *what, *method, *path; int status; const char *contains; } served[] = {
-    { "the page",                                  "GET", "/", 200, "<html" },
-    { "its description",                           "GET", "/api/galen/v1/openapi.json", 200, "\"openapi\"" },
-    { "own metrics",                               "GET", "/metrics", 200, "" },
-    { "healthy",                                   "GET", "/-/healthy", 200, "galen is healthy" },
-    { "ready",                                     "GET", "/-/ready", 200, "galen is ready" },
-    { "the articles' health page",                 "GET", "/health", 200, "\"service_status\":\"active\"" },
-    { "the articles' status",                      "GET", "/api/system/status", 200, "\"degradation_level\":" },
-    { "an overview without any room behind it",    "GET", "/api/galen/v1/overview", 200, "\"replicas\":[]" },
-    { "a limit that is no number",                 "GET", "/api/galen/v1/audit?limit=many", 400, "limit" },
-    { "a limit beyond the limit",                  "GET", "/api/galen/v1/audit?limit=10001", 400, "10000" },
+static const struct {
+    const char *what, *method, *path;
+    int status;
+    const char *contains;
+} served[] = {
+    { "the page", "GET", "/", 200, "<html" },
+    { "its description", "GET", "/api/galen/v1/openapi.json", 200, "\"openapi\"" },
+    { "own metrics", "GET", "/metrics", 200, "" },
+    { "healthy", "GET", "/-/healthy", 200, "galen is healthy" },
+    { "ready", "GET", "/-/ready", 200, "galen is ready" },
+    { "the articles' health page", "GET", "/health", 200, "\"service_status\":\"active\"" },
+    { "the articles' status", "GET", "/api/system/status", 200, "\"degradation_level\":" },
+    { "an overview without any room behind it", "GET", "/api/galen/v1/overview", 200, "\"replicas\":[]" },
+    { "a limit that is no number", "GET", "/api/galen/v1/audit?limit=many", 400, "limit" },
+    { "a limit beyond the limit", "GET", "/api/galen/v1/audit?limit=10001", 400, "10000" },
     { "a flush without a store does nothing well", "POST", "/-/flush", 200, "" },
-    { "reload is no question",                     "GET", "/-/reload", 405, "" },
-    { "reload",                                    "POST", "/-/reload", 200, "read again" },
-    { "a reload that fails says why",              "PUT", "/-/reload", 400, "wacht" },
-    { "quit",                                      "POST", "/-/quit", 200, "stops" },
+    { "reload is no question", "GET", "/-/reload", 405, "" },
+    { "reload", "POST", "/-/reload", 200, "read again" },
+    { "a reload that fails says why", "PUT", "/-/reload", 400, "wacht" },
+    { "quit", "POST", "/-/quit", 200, "stops" },
 };
 
 TEST(everything_is_served_even_with_no_room_behind_it)
@@ -121,6 +127,30 @@ TEST(the_health_page_has_exactly_the_articles_keys)
     CHECK(memory > 0 && memory < 100);
     CHECK_EQ(json_typeof(json_get(root, "cpu_usage")), JSON_NUMBER);
     CHECK_EQ(json_typeof(json_get(root, "gpu_available")), JSON_BOOL);
+    bench_close(&b);
+}
+
+TEST(the_description_knows_every_field_of_the_overview)
+{
+    bench b;
+    err e = { 0 };
+    AUTO(json_doc_freep) json_doc *description = NULL;
+    AUTO(json_doc_freep) json_doc *overview = NULL;
+
+    bench_open(&b, (face_deps){ 0 });
+    CHECK_OK(json_parse(ask(&b, "GET", "/api/galen/v1/openapi.json"), &description, &e), e);
+    CHECK_OK(json_parse(ask(&b, "GET", "/api/galen/v1/overview"), &overview, &e), e);
+    json_val schema = json_get(json_get(json_get(json_root(description), "components"), "schemas"), "Overview");
+    json_iter it = json_walk(json_root(overview));
+    str key;
+    json_val value;
+    while (json_next(&it, &key, &value)) {
+        char name[64];
+        str_copy(name, sizeof name, key);
+        CHECK_MSG(json_typeof(json_get(json_get(schema, "properties"), name)) == JSON_OBJECT, "%s is not described",
+                  name);
+    }
+    CHECK_EQ(json_len(json_root(overview)), json_len(json_get(schema, "required")));
     bench_close(&b);
 }
 
@@ -154,7 +184,8 @@ TEST(the_overview_asks_the_store_for_this_host_only)
     CHECK_EQ(json_typeof(json_get(host, "cpu_ratio")), JSON_NULL);
     for (size_t i = 0; i < host_expr_count; i++) {
         str expr = json_str_or(json_get(json_get(host, "exprs"), host_exprs[i].key), STR_EMPTY);
-        CHECK_MSG(expr.len > 0 && str_find_char(expr, '$') < 0, "%s: \"%" STR_FMT "\"", host_exprs[i].key, STR_ARG(expr));
+        CHECK_MSG(expr.len > 0 && str_find_char(expr, '$') < 0, "%s: \"%" STR_FMT "\"", host_exprs[i].key,
+                  STR_ARG(expr));
     }
     CHECK(json_i64_or(json_get(json_get(json_root(doc), "own"), "series"), -1) >= 2);
     bench_close(&b);
@@ -185,12 +216,19 @@ TEST(the_record_is_listed_newest_first_and_filtered)
     CHECK_OK(audit_open(dir, NULL, &a, &e), e);
     static const char *const kinds[] = { "alert.firing", "heal.action.intended", "heal.action.done" };
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
-        CHECK_OK(audit_append(a, &(audit_record){ .kind = str_from(kinds[i]), .actor = STR("galen"), .message = STR("x") }, false, NULL, &e), e);
+        CHECK_OK(audit_append(a,
+                              &(audit_record){ .kind = str_from(kinds[i]), .actor = STR("galen"), .message = STR("x") },
+                              false, NULL, &e),
+                 e);
     bench_open(&b, (face_deps){ .audit = a, .audit_dir = dir });
-    static const struct { const char *what, *path; size_t n; const char *first; } rows[] = {
-        { "all of it",              "/api/galen/v1/audit", 3, "heal.action.done" },
-        { "one kind",               "/api/galen/v1/audit?kind=alert.", 1, "alert.firing" },
-        { "the newest of several",  "/api/galen/v1/audit?limit=1", 1, "heal.action.done" },
+    static const struct {
+        const char *what, *path;
+        size_t n;
+        const char *first;
+    } rows[] = {
+        { "all of it", "/api/galen/v1/audit", 3, "heal.action.done" },
+        { "one kind", "/api/galen/v1/audit?kind=alert.", 1, "alert.firing" },
+        { "the newest of several", "/api/galen/v1/audit?limit=1", 1, "heal.action.done" },
         { "nothing after the last", "/api/galen/v1/audit?after=1000", 0, "" },
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -198,7 +236,8 @@ TEST(the_record_is_listed_newest_first_and_filtered)
         CHECK_OK(json_parse(ask(&b, "GET", rows[i].path), &doc, &e), e);
         json_val list = json_get(json_root(doc), "records");
         CHECK_MSG(json_len(list) == rows[i].n, "%s: %" STR_FMT, rows[i].what, STR_ARG(buf_str(&b.body)));
-        CHECK_MSG(str_is(json_str_or(json_get(json_at(list, 0), "kind"), STR_EMPTY), rows[i].first), "%s", rows[i].what);
+        CHECK_MSG(str_is(json_str_or(json_get(json_at(list, 0), "kind"), STR_EMPTY), rows[i].first), "%s",
+                  rows[i].what);
     }
     bench_close(&b);
 }

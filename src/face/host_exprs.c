@@ -15,7 +15,8 @@ const host_expr host_exprs[] = {
     { "load15", "node_load15{$host}" },
     { "disk_read_bytes_per_s", "sum(rate(node_disk_read_bytes_total{" DISKS "}[$window]))" },
     { "disk_write_bytes_per_s", "sum(rate(node_disk_written_bytes_total{" DISKS "}[$window]))" },
-    { "disk_used_ratio", "1 - max(node_filesystem_avail_bytes{mountpoint=\"/\",$host}) / max(node_filesystem_size_bytes{mountpoint=\"/\",$host})" },
+    { "disk_used_ratio",
+      "1 - max(node_filesystem_avail_bytes{mountpoint=\"/\",$host}) / max(node_filesystem_size_bytes{mountpoint=\"/\",$host})" },
     { "net_receive_bytes_per_s", "sum(rate(node_network_receive_bytes_total{" NICS "}[$window]))" },
     { "net_transmit_bytes_per_s", "sum(rate(node_network_transmit_bytes_total{" NICS "}[$window]))" },
     { "pressure_cpu_ratio", "rate(node_pressure_cpu_waiting_seconds_total{$host}[$window])" },
@@ -24,10 +25,7 @@ const host_expr host_exprs[] = {
 };
 const size_t host_expr_count = COUNT_OF(host_exprs);
 
-bool host_expr_has_window(const char *expr)
-{
-    return strstr(expr, "$window") != NULL;
-}
+bool host_expr_has_window(const char *expr) { return strstr(expr, "$window") != NULL; }
 
 err_kind host_expr_fill(const char *expr, str host_matchers, const char *window, buf *out)
 {

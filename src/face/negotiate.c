@@ -7,7 +7,8 @@ static bool weight_is_zero(str parameters)
     while (str_split(&parameters, ';', &one)) {
         double q = 1;
         one = str_trim(one);
-        if (one.len > 2 && (one.ptr[0] == 'q' || one.ptr[0] == 'Q') && one.ptr[1] == '=' && str_to_double(str_skip(one, 2), &q))
+        if (one.len > 2 && (one.ptr[0] == 'q' || one.ptr[0] == 'Q') && one.ptr[1] == '=' &&
+            str_to_double(str_skip(one, 2), &q))
             return q <= 0;
     }
     return false;

@@ -10,13 +10,15 @@
 
 #define OVERVIEW_REPLICAS_MAX 1000
 #define OVERVIEW_ALERTS_MAX 500
-#define OVERVIEW_OPEN_MAX 200     /* incidents */
+#define OVERVIEW_OPEN_MAX 200 /* incidents */
 #define OVERVIEW_CLOSED_MAX 5
 #define OVERVIEW_EPISODES_MAX 50
 #define EXPR_MAX_BYTES 4096
 
 /* One number per replica, asked for all of them at once. */
-static const struct { const char *key, *expr; } replica_numbers[] = {
+static const struct {
+    const char *key, *expr;
+} replica_numbers[] = {
     { "running", "sum by (job, instance) (llm_requests_running)" },
     { "waiting", "sum by (job, instance) (llm_requests_waiting)" },
     { "tokens_per_s", "sum by (job, instance) (rate(llm_generation_tokens_total[1m]))" },
@@ -31,7 +33,8 @@ static double ask_number(face *f, str expr, int64_t now_ms)
     return f->deps.query && query_number(f->deps.query, expr, now_ms, &v, NULL) == OK ? v : NAN;
 }
 
-static void write_host_vital(face *f, json_writer *w, const host_expr *x, str matchers, int64_t now_ms, buf *expr, json_writer *exprs)
+static void write_host_vital(face *f, json_writer *w, const host_expr *x, str matchers, int64_t now_ms, buf *expr,
+                             json_writer *exprs)
 {
     host_expr_fill(x->expr, matchers, HOST_WINDOW, expr);
     double v = ask_number(f, buf_str(expr), now_ms);
@@ -69,12 +72,16 @@ static void write_host(face *f, json_writer *w, int64_t now_ms)
 }
 
 /* ---- replicas ---- */
-typedef struct replica_answers { query_result at[REPLICA_NUMBERS]; bool ok[REPLICA_NUMBERS]; } replica_answers;
+typedef struct replica_answers {
+    query_result at[REPLICA_NUMBERS];
+    bool ok[REPLICA_NUMBERS];
+} replica_answers;
 
 static void ask_replica_numbers(face *f, int64_t now_ms, replica_answers *ret)
 {
     for (size_t i = 0; i < REPLICA_NUMBERS; i++)
-        ret->ok[i] = f->deps.query && query_instant(f->deps.query, str_from(replica_numbers[i].expr), now_ms, NULL, &ret->at[i], NULL) == OK;
+        ret->ok[i] = f->deps.query && query_instant(f->deps.query, str_from(replica_numbers[i].expr), now_ms, NULL,
+                                                    &ret->at[i], NULL) == OK;
 }
 
 static void replica_answers_done(replica_answers *a)
@@ -95,8 +102,11 @@ static double number_of(const query_result *r, str job, str instance)
 
 static const char *process_state_word(process_state s)
 {
-    static const char *const words[] = { [PROCESS_NONE] = "none", [PROCESS_STARTING] = "starting", [PROCESS_RUNNING] = "running",
-                                         [PROCESS_STOPPING] = "stopping", [PROCESS_EXITED] = "exited" };
+    static const char *const words[] = { [PROCESS_NONE] = "none",
+                                         [PROCESS_STARTING] = "starting",
+                                         [PROCESS_RUNNING] = "running",
+                                         [PROCESS_STOPPING] = "stopping",
+                                         [PROCESS_EXITED] = "exited" };
     return (size_t)s < COUNT_OF(words) ? words[s] : "none";
 }
 
@@ -120,11 +130,21 @@ static const incident *open_incident(face *f, const char *id)
 
 static void write_replica(face *f, json_writer *w, const replica_info *r, const replica_answers *numbers)
 {
-    const struct { const char *key, *text; } texts[] = {
-        { "id", r->id }, { "name", r->name }, { "job", r->job }, { "instance", r->instance }, { "url", r->url },
-        { "engine", r->engine }, { "version", r->version }, { "model", r->model },
-        { "state", replica_state_name(r, open_incident(f, r->id)) }, { "scrape_error", r->scrape_error },
-        { "probe_error", r->probe_error }, { "progress", r->progress },
+    const struct {
+        const char *key, *text;
+    } texts[] = {
+        { "id", r->id },
+        { "name", r->name },
+        { "job", r->job },
+        { "instance", r->instance },
+        { "url", r->url },
+        { "engine", r->engine },
+        { "version", r->version },
+        { "model", r->model },
+        { "state", replica_state_name(r, open_incident(f, r->id)) },
+        { "scrape_error", r->scrape_error },
+        { "probe_error", r->probe_error },
+        { "progress", r->progress },
     };
     json_begin(w, '{');
     for (size_t i = 0; i < COUNT_OF(texts); i++)

@@ -6,7 +6,7 @@
 
 /* audit_list hands records out oldest first and people want the newest on top: the pieces are kept and turned. */
 typedef struct pieces {
-    buf text;                   /* one JSON object after another */
+    buf text; /* one JSON object after another */
     vec(size_t) ends;
     err_kind failed;
 } pieces;
@@ -46,8 +46,10 @@ static err_kind read_filter(http_request *req, audit_filter *ret, err *e)
 {
     int64_t limit = RECORD_LIMIT_DEFAULT, after = 0;
 
-    if (number_param(req, "limit", 1, AUDIT_LIST_MAX, &limit, e) || number_param(req, "after", 0, INT64_MAX, &after, e) ||
-        number_param(req, "from", 0, INT64_MAX, &ret->from_ms, e) || number_param(req, "to", 0, INT64_MAX, &ret->to_ms, e))
+    if (number_param(req, "limit", 1, AUDIT_LIST_MAX, &limit, e) ||
+        number_param(req, "after", 0, INT64_MAX, &after, e) ||
+        number_param(req, "from", 0, INT64_MAX, &ret->from_ms, e) ||
+        number_param(req, "to", 0, INT64_MAX, &ret->to_ms, e))
         return e->kind;
     ret->limit = (size_t)limit;
     ret->after_seq = (uint64_t)after;

@@ -1,7 +1,12 @@
 #include "face/state.h"
 
-static const struct { const char *cause, *state; } by_cause[] = {
-    { "engine_dead", "dead" }, { "engine_frozen", "frozen" }, { "decode_stalled", "stalled" }, { "saturated", "saturated" },
+static const struct {
+    const char *cause, *state;
+} by_cause[] = {
+    { "engine_dead", "dead" },
+    { "engine_frozen", "frozen" },
+    { "decode_stalled", "stalled" },
+    { "saturated", "saturated" },
 };
 
 static const char *state_of_cause(str cause)
@@ -38,8 +43,14 @@ bool replica_state_is_down(const char *state)
 int degradation_level(const system_load *l)
 {
     double latency = l->request_latency_s == l->request_latency_s ? l->request_latency_s : 0;
-    static const struct { int level; double latency_s, error, memory; } ladder[] = {
-        { 4, 1e300, 0.5, 2 }, { 3, 10, 2, 0.98 }, { 2, 5, 2, 0.95 }, { 1, 2, 0.05, 2 },
+    static const struct {
+        int level;
+        double latency_s, error, memory;
+    } ladder[] = {
+        { 4, 1e300, 0.5, 2 },
+        { 3, 10, 2, 0.98 },
+        { 2, 5, 2, 0.95 },
+        { 1, 2, 0.05, 2 },
     };
     for (size_t i = 0; i < COUNT_OF(ladder); i++)
         if (latency > ladder[i].latency_s || l->error_ratio > ladder[i].error || l->memory_ratio > ladder[i].memory)

@@ -7,42 +7,49 @@ static const struct {
     const char *what;
     process_state process;
     int up, health, completion;
-    const char *progress, *cause;   /* cause NULL: no incident */
+    const char *progress, *cause; /* cause NULL: no incident */
     int64_t healthy_since_ms;
     const char *want;
 } replicas[] = {
-    { "never looked at",                              PROCESS_NONE, -1, -1, -1, "unknown", NULL, 0, "unknown" },
-    { "scraped and idle",                             PROCESS_NONE, 1, -1, -1, "idle", NULL, 0, "healthy" },
-    { "a probe alone is enough to be healthy",        PROCESS_NONE, -1, 1, 1, "unknown", NULL, 0, "healthy" },
-    { "a failed scrape is suspect",                   PROCESS_RUNNING, 0, -1, -1, "unknown", NULL, 0, "suspect" },
-    { "a failed completion is suspect",               PROCESS_RUNNING, 1, 1, 0, "idle", NULL, 0, "suspect" },
-    { "an ended process is dead before anyone asks",  PROCESS_EXITED, 1, 1, 1, "idle", NULL, 0, "dead" },
-    { "watch's own verdict: stalled",                 PROCESS_RUNNING, 1, 1, 0, "stalled", NULL, 0, "stalled" },
-    { "watch's own verdict: saturated",               PROCESS_RUNNING, 1, 1, 0, "saturated", NULL, 0, "saturated" },
-    { "diagnose goes before the signs",               PROCESS_RUNNING, 1, 1, -1, "idle", "engine_frozen", 0, "frozen" },
-    { "an unnamed cause is suspect",                  PROCESS_RUNNING, 1, 1, 1, "idle", "inconclusive", 0, "suspect" },
-    { "an incident without a fault yields to signs",  PROCESS_RUNNING, 1, 1, 1, "idle", "engine_dead", 5, "healthy" },
+    { "never looked at", PROCESS_NONE, -1, -1, -1, "unknown", NULL, 0, "unknown" },
+    { "scraped and idle", PROCESS_NONE, 1, -1, -1, "idle", NULL, 0, "healthy" },
+    { "a probe alone is enough to be healthy", PROCESS_NONE, -1, 1, 1, "unknown", NULL, 0, "healthy" },
+    { "a failed scrape is suspect", PROCESS_RUNNING, 0, -1, -1, "unknown", NULL, 0, "suspect" },
+    { "a failed completion is suspect", PROCESS_RUNNING, 1, 1, 0, "idle", NULL, 0, "suspect" },
+    { "an ended process is dead before anyone asks", PROCESS_EXITED, 1, 1, 1, "idle", NULL, 0, "dead" },
+    { "watch's own verdict: stalled", PROCESS_RUNNING, 1, 1, 0, "stalled", NULL, 0, "stalled" },
+    { "watch's own verdict: saturated", PROCESS_RUNNING, 1, 1, 0, "saturated", NULL, 0, "saturated" },
+    { "diagnose goes before the signs", PROCESS_RUNNING, 1, 1, -1, "idle", "engine_frozen", 0, "frozen" },
+    { "an unnamed cause is suspect", PROCESS_RUNNING, 1, 1, 1, "idle", "inconclusive", 0, "suspect" },
+    { "an incident without a fault yields to signs", PROCESS_RUNNING, 1, 1, 1, "idle", "engine_dead", 5, "healthy" },
 };
 
 TEST(a_replica_has_one_word)
 {
     for (size_t i = 0; i < COUNT_OF(replicas); i++) {
-        replica_info r = { .process = replicas[i].process, .up = replicas[i].up, .health = replicas[i].health,
-                           .completion = replicas[i].completion, .progress = replicas[i].progress };
+        replica_info r = { .process = replicas[i].process,
+                           .up = replicas[i].up,
+                           .health = replicas[i].health,
+                           .completion = replicas[i].completion,
+                           .progress = replicas[i].progress };
         incident in = { .cause = str_from(replicas[i].cause), .healthy_since_ms = replicas[i].healthy_since_ms };
         const char *got = replica_state_name(&r, replicas[i].cause ? &in : NULL);
         CHECK_MSG(strcmp(got, replicas[i].want) == 0, "%s: got %s, want %s", replicas[i].what, got, replicas[i].want);
     }
 }
 
-static const struct { const char *what; system_load load; int want; } loads[] = {
-    { "nothing measured is normal",          { NAN, 0, 0.5 }, 0 },
+static const struct {
+    const char *what;
+    system_load load;
+    int want;
+} loads[] = {
+    { "nothing measured is normal", { NAN, 0, 0.5 }, 0 },
     { "one failing replica in ten is light", { NAN, 0.1, 0.5 }, 1 },
-    { "slow answers are light",              { 2.5, 0, 0.5 }, 1 },
-    { "memory at 96 % is medium",            { 0.1, 0, 0.96 }, 2 },
-    { "ten seconds and more are heavy",      { 11, 0, 0.5 }, 3 },
-    { "most replicas down is an emergency",  { 0.1, 0.6, 0.5 }, 4 },
-    { "the worst sign counts",               { 3, 0.6, 0.99 }, 4 },
+    { "slow answers are light", { 2.5, 0, 0.5 }, 1 },
+    { "memory at 96 % is medium", { 0.1, 0, 0.96 }, 2 },
+    { "ten seconds and more are heavy", { 11, 0, 0.5 }, 3 },
+    { "most replicas down is an emergency", { 0.1, 0.6, 0.5 }, 4 },
+    { "the worst sign counts", { 3, 0.6, 0.99 }, 4 },
 };
 
 TEST(degradation_follows_the_ladder)

@@ -7,10 +7,7 @@
 #define STATUS_MAX_BYTES 4096
 
 /* psutil rounds its percentages to one decimal. */
-static double percent(double ratio)
-{
-    return round(ratio * 1000) / 10;
-}
+static double percent(double ratio) { return round(ratio * 1000) / 10; }
 
 void status_health_get(http_request *req)
 {

@@ -28,7 +28,8 @@ bool cpu_times_parse(str proc_stat, cpu_times *ret)
     if (!str_starts(line, STR("cpu ")))
         return false;
     line = str_skip(line, 4);
-    while (n < 8 && str_split(&line, ' ', &field)) { /* user nice system idle iowait irq softirq steal; guest is in user */
+    while (n < 8 &&
+           str_split(&line, ' ', &field)) { /* user nice system idle iowait irq softirq steal; guest is in user */
         double ticks;
         if (field.len == 0)
             continue;
@@ -66,7 +67,8 @@ static bool meminfo_line(str text, str key, double *ret_bytes)
 bool memory_parse(str proc_meminfo, double *ret_total, double *ret_available)
 {
     double total, available;
-    if (!meminfo_line(proc_meminfo, STR("MemTotal:"), &total) || !meminfo_line(proc_meminfo, STR("MemAvailable:"), &available))
+    if (!meminfo_line(proc_meminfo, STR("MemTotal:"), &total) ||
+        !meminfo_line(proc_meminfo, STR("MemAvailable:"), &available))
         return false;
     *ret_total = total;
     *ret_available = available;
@@ -115,7 +117,4 @@ vitals_now vitals_look(vitals *v)
     return now;
 }
 
-bool vitals_gpu_available(void)
-{
-    return file_exists("/dev/nvidiactl");
-}
+bool vitals_gpu_available(void) { return file_exists("/dev/nvidiactl"); }
