@@ -67,11 +67,13 @@ static void step(replica *r, const progress_input *in, int64_t now_ms)
     progress_config c = progress_config_of(r);
     progress_state before = r->progress.state;
     r->progress = progress_step(r->progress, &c, in, now_ms);
-    if (r->progress.state != before && (r->progress.state == PROGRESS_STALLED || before == PROGRESS_STALLED)) {
-        log_warn(before == PROGRESS_STALLED ? "a replica is no longer stalled" : "a replica is stalled: requests run, no step, no token for a probe",
-                 KV_CSTR("replica", r->id), KV_CSTR("state", progress_state_name(r->progress.state)));
-        r->tell = true;
-    }
+    if (r->progress.state == before || (r->progress.state != PROGRESS_STALLED && before != PROGRESS_STALLED))
+        return;
+    r->tell = true;
+    if (r->progress.state == PROGRESS_STALLED)
+        log_warn("a replica is stalled: requests run, no step, no token for a probe", KV_CSTR("replica", r->id));
+    else if (r->progress.state != PROGRESS_UNKNOWN)
+        log_info("a replica is no longer stalled", KV_CSTR("replica", r->id), KV_CSTR("state", progress_state_name(r->progress.state)));
 }
 
 /* Whoever hears looks into the store, so the rows must be there first. */
@@ -96,6 +98,7 @@ static void see_page(replica *r, const page_result *page)
 
 void replica_on_scrape(replica *r, const scrape_outcome *o, row_vec *rows)
 {
+    bool rose = o->up && r->info.up == 0;
     r->tell = r->tell || r->info.up != o->up;
     r->info.up = o->up;
     str_copy(r->info.scrape_error, sizeof r->info.scrape_error, o->error ? str_from(o->error->message) : STR_EMPTY);
@@ -111,6 +114,8 @@ void replica_on_scrape(replica *r, const scrape_outcome *o, row_vec *rows)
     put_series(r);
     if (emit_collect(&r->series, rows))
         log_warn("could not report progress: out of memory", KV_CSTR("replica", r->id));
+    if (rose && r->health_timer)
+        (void)prober_health(r->prober, NULL);   /* it just came: its last health is that of before */
     probe_if_wanted(r);
 }
 

@@ -52,6 +52,19 @@ TEST(a_replica_gets_its_defaults)
     done(&p);
 }
 
+TEST(a_replica_scraped_each_second_still_has_two_seconds_to_answer)
+{
+    parsed p = parse("watch:\n  replicas:\n  - {name: a, url: 'http://127.0.0.1:8000', scrape_interval: 1s}\n");
+    AUTO(arena_done) arena a = arena_init(1 << 20);
+    target_spec *t;
+    size_t n;
+    CHECK_OK(p.k, p.e);
+    CHECK_OK(scrape_job_targets(&p.c->replicas[0].scrape, &a, &t, &n, &p.e), p.e);
+    CHECK(n == 1 && t[0].interval_ms == 1000 && t[0].timeout_ms == 2000);
+    CHECK_STR(t[0].url, "http://127.0.0.1:8000/metrics");
+    done(&p);
+}
+
 TEST(mistakes_are_told_by_name_and_place)
 {
     static const struct { const char *text, *message; uint32_t line; } bad[] = {

@@ -141,6 +141,8 @@ static void on_completion(void *ctx, const http_response *res)
     } else if (r.ok || run->broken) {
         r.ok = false;
         snprintf(r.error, sizeof r.error, "%s", run->broken ? "an event of the answer is too long" : run->stream.error[0] ? run->stream.error : "the answer had no token");
+    } else if (r.timeout) {
+        snprintf(r.error, sizeof r.error, "no first token within %g s", (double)run->owner->config->probe.timeout_ms / MS_PER_S);
     } else if (res->kind == OK && run->stream.error[0]) {
         snprintf(r.error, sizeof r.error, "HTTP status %d: %.150s", res->status, run->stream.error);
     }

@@ -95,7 +95,7 @@ static void take_durations(const labels_builder *b, const scrape_job *j, target_
     if (clock_parse_duration(relabel_get(b, STR("__scrape_interval__")), &ms) && ms >= SCRAPE_MIN_INTERVAL_MS)
         t->interval_ms = ms;
     if (clock_parse_duration(relabel_get(b, STR("__scrape_timeout__")), &ms) && ms >= SCRAPE_MIN_INTERVAL_MS)
-        t->timeout_ms = MIN(ms, t->interval_ms);
+        t->timeout_ms = MIN(ms, MAX(t->interval_ms, j->timeout_ms));   /* a replica's may be longer: it skips a turn */
 }
 
 static err_kind keep_labels(labels_builder *b, arena *a, labels *ret, err *e)
