@@ -13,8 +13,8 @@
 #define PROMQL_MAX_DEPTH 256
 #define PROMQL_MAX_BYTES (1u << 20)
 /* Levels of the finished tree, where every operator of a chain counts (1+1+1… leans left). All walks over the
- * tree recurse, at most 600 bytes a level without sanitizers, and threads have 8 MiB of stack. */
-#define PROMQL_MAX_HEIGHT 5000
+ * tree recurse, below 1 KiB a level without sanitizers and 2 KiB with them; threads have 8 MiB of stack. */
+#define PROMQL_MAX_HEIGHT 3000
 
 typedef struct span { uint32_t start, end; } span; /* byte offsets, end exclusive */
 

@@ -28,8 +28,13 @@ static err_kind expect_type(checker *c, ast *node, promql_type want, const char 
         return c->e->kind;
     if (node->type == want)
         return OK;
-    return check_fail(c, node->span.start, "expected type %s in %s, got %s", promql_type_documented(want), context,
-                      promql_type_documented(node->type));
+    check_fail(c, node->span.start, "expected type %s in %s, got %s", promql_type_documented(want), context,
+               promql_type_documented(node->type));
+    if (want == PROMQL_MATRIX && node->type == PROMQL_VECTOR)
+        return err_hint(c->e, "Give it a range, as in rate(metric[5m]).");
+    if (want == PROMQL_VECTOR && node->type == PROMQL_MATRIX)
+        return err_hint(c->e, "A range vector must go through a function first, as in rate(metric[5m]).");
+    return c->e->kind;
 }
 
 /* ---- selectors ---- */
@@ -129,8 +134,10 @@ static err_kind check_bool(checker *c, const ast *node)
     bool scalars = node->binary.left->type == PROMQL_SCALAR && node->binary.right->type == PROMQL_SCALAR;
     if (node->binary.return_bool && !node->binary.row->comparison)
         return check_fail(c, operator_place(c, node), "bool modifier can only be used on comparison operators");
-    if (node->binary.row->comparison && !node->binary.return_bool && scalars)
-        return check_fail(c, operator_place(c, node), "comparisons between scalars must use BOOL modifier");
+    if (node->binary.row->comparison && !node->binary.return_bool && scalars) {
+        check_fail(c, operator_place(c, node), "comparisons between scalars must use BOOL modifier");
+        return err_hint(c->e, "Write %s bool to get 0 or 1.", node->binary.row->text);
+    }
     return OK;
 }
 

@@ -83,6 +83,25 @@ TEST(query_number_is_the_first_sample)
     close_fixture(&f);
 }
 
+TEST(query_evaluates_the_highest_tree)
+{
+    fixture f = open_fixture(NULL);
+    AUTO(buf_done) buf b = BUF_INIT(1u << 20);
+    double v = 0;
+    err e = { 0 };
+    for (int i = 0; i < 2900; i++)
+        buf_append(&b, STR("1+"));
+    buf_append(&b, STR("sum(reqs_total)"));
+    CHECK_OK(query_number(f.engine, buf_str(&b), 0, &v, &e), e);
+    CHECK_DOUBLE(v, 2900);
+    buf_reset(&b);
+    buf_append(&b, STR("sum(reqs_total)"));
+    for (int i = 0; i < 2900; i++)
+        buf_append(&b, STR("+reqs_total{job=\"a\"}"));
+    CHECK_EQ(query_number(f.engine, buf_str(&b), 0, &v, &e), ERR_NOT_FOUND); /* {} does not match {job="a"} */
+    close_fixture(&f);
+}
+
 static const struct { const char *what; query_options options; const char *expr; err_kind want; } limits[] = {
     { "too many samples to read", { .max_samples = 30 }, "rate(reqs_total[1h])", ERR_LIMIT },
     { "too many slots", { .max_samples = 100 }, "1", ERR_LIMIT },

@@ -169,6 +169,21 @@ static bool parse_args(parser *p, ast ***ret, size_t *ret_count)
     return n == 0 || *ret ? true : (parser_nomem(p), false);
 }
 
+static ast *fail_unknown_function(parser *p, const lexeme *name)
+{
+    const char *nearest = NULL;
+    unsigned best = 3; /* further away is another word, not a slip */
+    for (size_t i = 0; i < function_row_count; i++) {
+        unsigned distance = str_distance(name->text, str_from(function_rows[i].name), best);
+        if (distance < best)
+            best = distance, nearest = function_rows[i].name;
+    }
+    parser_fail(p, name->span, "unknown function with name \"%" STR_FMT "\"", STR_ARG(name->text));
+    if (nearest)
+        err_hint(p->e, "Did you mean \"%s\"?", nearest);
+    return NULL;
+}
+
 static ast *parse_call(parser *p)
 {
     lexeme name = p->cur;
@@ -176,9 +191,12 @@ static ast *parse_call(parser *p)
     ast **args = NULL;
     size_t n = 0;
     if (!row)
-        return parser_fail(p, name.span, "unknown function with name \"%" STR_FMT "\"", STR_ARG(name.text));
-    if (row->experimental && !(p->features & PROMQL_EXPERIMENTAL_FUNCTIONS))
-        return parser_fail(p, name.span, "function \"%s\" is not enabled", row->name);
+        return fail_unknown_function(p, &name);
+    if (row->experimental && !(p->features & PROMQL_EXPERIMENTAL_FUNCTIONS)) {
+        parser_fail(p, name.span, "function \"%s\" is not enabled", row->name);
+        err_hint(p->e, "Start galen with --enable-feature=promql-experimental-functions.");
+        return NULL;
+    }
     parser_skip(p);
     if (!parse_args(p, &args, &n))
         return NULL;
