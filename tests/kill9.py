@@ -100,7 +100,12 @@ class Galen:
     def end(self, how):
         if self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait()
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise RuntimeError("galen did not stop within 30 s of SIGTERM")
         self.log.close()
 
 
