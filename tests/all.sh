@@ -63,9 +63,9 @@ build_asan() {
     # shellcheck disable=SC2086 # options are meant to be split
     tools/configure build-asan $sanitized $web && ninja -C build-asan
 }
-build_tiny() {
+unit_tiny() {
     # shellcheck disable=SC2086
-    tools/configure build-tiny $sanitized -Dtiny=true
+    tools/configure build-tiny $sanitized -Dtiny=true && unit build-tiny unit
 }
 unit() {
     meson test -C "$1" --suite "$2" --print-errorlogs
@@ -87,9 +87,7 @@ if step build-asan build_asan; then
     fi
     step demo demo/demo --headless --rounds 1 --saturate 20 --galen "$galen"
 fi
-if wanted unit-tiny && step build-tiny build_tiny; then
-    step unit-tiny unit build-tiny unit
-fi
+step unit-tiny unit_tiny
 [ "$skipped" = 0 ] || echo "$skipped skipped"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
