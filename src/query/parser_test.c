@@ -40,7 +40,7 @@ TEST(promql_prints_what_it_read)
 {
     for (size_t i = 0; i < COUNT_OF(formats); i++) {
         AUTO(arena_done) arena a = ARENA_INIT(1u << 20);
-        AUTO(buf_done) buf out = BUF_INIT(1u << 16), again = BUF_INIT(1u << 16);
+        AUTO(buf_done) buf out = BUF_INIT(1u << 16);
         ast *root = NULL;
         err e = { 0 };
         CHECK_MSG(promql_parse(str_from(formats[i].text), &a, &root, &e) == OK, "%s: %s", formats[i].what, e.message);
