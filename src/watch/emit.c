@@ -66,7 +66,8 @@ static str join_name(char out[EMIT_NAME_MAX], emit_name name)
     for (size_t p = 0; p < COUNT_OF(parts); p++) {
         for (size_t i = 0; i < parts[p].len && len < EMIT_NAME_MAX; i++) {
             char c = parts[p].ptr[i];
-            bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == ':';
+            bool plain =
+                (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == ':';
             out[len++] = plain ? c : '_';
         }
     }
@@ -132,14 +133,11 @@ static err_kind collect(emit *m, int64_t t_ms, bool ending, row_vec *rows)
     return OK;
 }
 
-err_kind emit_collect(emit *m, row_vec *rows)
-{
-    return collect(m, m->t_ms, false, rows);
-}
+err_kind emit_collect(emit *m, row_vec *rows) { return collect(m, m->t_ms, false, rows); }
 
 err_kind emit_collect_end(emit *m, int64_t t_ms, row_vec *rows)
 {
-    m->round++;   /* nothing is in the new round, so settling forgets everything */
+    m->round++; /* nothing is in the new round, so settling forgets everything */
     m->t_ms = MAX(t_ms, m->t_ms + 1);
     return collect(m, m->t_ms, true, rows);
 }

@@ -4,8 +4,8 @@
 const char *progress_state_name(progress_state s)
 {
     static const char *const names[PROGRESS_STATE_COUNT] = {
-        [PROGRESS_UNKNOWN] = "unknown",       [PROGRESS_IDLE] = "idle",       [PROGRESS_PROGRESSING] = "progressing",
-        [PROGRESS_SATURATED] = "saturated",   [PROGRESS_SUSPECT] = "suspect", [PROGRESS_STALLED] = "stalled",
+        [PROGRESS_UNKNOWN] = "unknown",     [PROGRESS_IDLE] = "idle",       [PROGRESS_PROGRESSING] = "progressing",
+        [PROGRESS_SATURATED] = "saturated", [PROGRESS_SUSPECT] = "suspect", [PROGRESS_STALLED] = "stalled",
     };
     return s < PROGRESS_STATE_COUNT ? names[s] : "unknown";
 }
@@ -39,7 +39,7 @@ static progress on_scrape(progress p, const progress_config *c, const progress_i
     bool was_out = p.probe_was_out, clean = !was_out && !p.probe_ended && !in->probe_in_flight;
     p.probe_was_out = in->up && in->probe_in_flight;
     if (!in->up || !in->known) {
-        p.state = PROGRESS_UNKNOWN;   /* the baseline stays: a replica that comes back unmoved is still suspect */
+        p.state = PROGRESS_UNKNOWN; /* the baseline stays: a replica that comes back unmoved is still suspect */
         return p;
     }
     if (in->probe_in_flight && !was_out)
@@ -71,13 +71,13 @@ static progress on_scrape(progress p, const progress_config *c, const progress_i
 static progress on_probe(progress p, const progress_config *c, const progress_input *in, int64_t now_ms)
 {
     if (!p.probe_was_out)
-        p.probes++;                  /* it came and went between two scrapes */
+        p.probes++; /* it came and went between two scrapes */
     p.probe_was_out = false;
     p.probe_ended = true;
     p.probe_queued = in->probe == PROGRESS_PROBE_NO_TOKEN && p.state != PROGRESS_SUSPECT && p.state != PROGRESS_STALLED;
     if (p.state == PROGRESS_UNKNOWN || p.state == PROGRESS_IDLE)
         return p;
-    if (in->probe == PROGRESS_PROBE_OK) {           /* a token came out: whatever the gauges say, it decodes */
+    if (in->probe == PROGRESS_PROBE_OK) { /* a token came out: whatever the gauges say, it decodes */
         p.last_step_ms = now_ms;
         p.state = PROGRESS_PROGRESSING;
         p.state = judge(&p, c, now_ms);

@@ -5,7 +5,10 @@
 
 /* A story: one word a scrape, 5 s apart, stall_after 15 s. "r2w1+40": two run, one waits, the counter moved by 40.
  * "p" before a scrape: our probe is out (and counted in r or w); "ok", "no", "refused": it ended; "down", "blind". */
-static const struct { const char *what, *story; progress_state want; } stories[] = {
+static const struct {
+    const char *what, *story;
+    progress_state want;
+} stories[] = {
     { "nothing was ever seen", "down", PROGRESS_UNKNOWN },
     { "an engine without a progress counter is unknown", "blind", PROGRESS_UNKNOWN },
     { "no request is idle", "r0+0 r0+0", PROGRESS_IDLE },
@@ -29,12 +32,18 @@ static const struct { const char *what, *story; progress_state want; } stories[]
     { "our own probe on an idle engine is no work", "r0+0 pr1+0 pr1+0 pr1+0 pr1+0 pr1+0", PROGRESS_IDLE },
     { "the prompt of our probe is no progress", "r1+10 r1+0 r1+0 r1+0 pr2+20 no", PROGRESS_STALLED },
     { "nor are the prompts of several", "r1+10 r1+0 r1+0 r1+0 pr2+20 no pr2+20 no r1+0", PROGRESS_STALLED },
-    { "many small steps beyond what probes explain are progress", "r1+10 pr2+30 pr2+30 pr2+30 pr2+30", PROGRESS_PROGRESSING },
+    { "many small steps beyond what probes explain are progress", "r1+10 pr2+30 pr2+30 pr2+30 pr2+30",
+      PROGRESS_PROGRESSING },
     { "a counter that fell is a restart, all is new", "r1+100 r1+0 r1+0 r1+0 no r1-90", PROGRESS_PROGRESSING },
     { "work after a long idle time starts the clock anew", "r0+0 r0+0 r0+0 r0+0 r0+0 r1+0", PROGRESS_PROGRESSING },
 };
 
-typedef struct teller { progress p; double counter, running, waiting; int64_t now_ms; bool probe; } teller;
+typedef struct teller {
+    progress p;
+    double counter, running, waiting;
+    int64_t now_ms;
+    bool probe;
+} teller;
 
 static void tell_scrape(teller *t, const char *word)
 {
@@ -63,7 +72,8 @@ static void tell_scrape(teller *t, const char *word)
 
 static void tell_probe(teller *t, progress_probe result)
 {
-    t->p = progress_step(t->p, &(progress_config){ 15000 }, &(progress_input){ .probe = result, .probe_steps = 64 }, t->now_ms);
+    t->p = progress_step(t->p, &(progress_config){ 15000 }, &(progress_input){ .probe = result, .probe_steps = 64 },
+                         t->now_ms);
 }
 
 TEST(each_story_ends_in_its_state)

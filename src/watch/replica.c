@@ -2,17 +2,17 @@
 #include <stdio.h>
 
 #define PROCESS_EVERY_MS 1000
-#define PROCESS_FDS_EVERY 15             /* samples: counting descriptors is the dear part */
+#define PROCESS_FDS_EVERY 15 /* samples: counting descriptors is the dear part */
 
 struct replica {
     replica_deps deps;
     watch_config *generation;
-    arena arena;                         /* of a discovered one: its configuration */
-    const replica_config *config;        /* NULL: observed */
+    arena arena;                  /* of a discovered one: its configuration */
+    const replica_config *config; /* NULL: observed */
     replica_config own;
     char id[528], job[256], instance[256], name[256], url[512];
     char model[256];
-    const char *engine;                  /* static; "" unknown */
+    const char *engine; /* static; "" unknown */
     target *target;
     process *process;
     prober *prober;
@@ -22,14 +22,14 @@ struct replica {
     row_vec rows;
     net_timer *health_timer, *probe_timer, *process_timer;
     unsigned process_samples;
-    bool tell;                           /* something changed; said once its series are in the sink */
+    bool tell; /* something changed; said once its series are in the sink */
     replica_info info;
 };
 
 /* ---- progress and engine, with each scrape ---- */
 static void put_series(replica *r)
 {
-    int64_t now_ms = clock_now_ms();       /* not the start of the scrape: a probe may have spoken since */
+    int64_t now_ms = clock_now_ms(); /* not the start of the scrape: a probe may have spoken since */
     double age = progress_age_s(&r->progress, now_ms);
     emit_begin(&r->series, now_ms);
     if (r->engine[0]) {
@@ -53,7 +53,8 @@ static void flush(replica *r, emit *m)
 
 static void probe_if_wanted(replica *r)
 {
-    if (progress_wants_probe(&r->progress) && r->prober && r->config && r->config->probe.enabled && !prober_in_flight(r->prober, PROBE_COMPLETION))
+    if (progress_wants_probe(&r->progress) && r->prober && r->config && r->config->probe.enabled &&
+        !prober_in_flight(r->prober, PROBE_COMPLETION))
         (void)prober_completion(r->prober, NULL, NULL, NULL);
 }
 
@@ -73,7 +74,8 @@ static void step(replica *r, const progress_input *in, int64_t now_ms)
     if (r->progress.state == PROGRESS_STALLED)
         log_warn("a replica is stalled: requests run, no step, no token for a probe", KV_CSTR("replica", r->id));
     else if (r->progress.state != PROGRESS_UNKNOWN)
-        log_info("a replica is no longer stalled", KV_CSTR("replica", r->id), KV_CSTR("state", progress_state_name(r->progress.state)));
+        log_info("a replica is no longer stalled", KV_CSTR("replica", r->id),
+                 KV_CSTR("state", progress_state_name(r->progress.state)));
 }
 
 /* Whoever hears looks into the store, so the rows must be there first. */
@@ -107,15 +109,20 @@ void replica_on_scrape(replica *r, const scrape_outcome *o, row_vec *rows)
         if (r->process)
             process_answered(r->process);
     }
-    progress_input in = { .is_scrape = true, .up = o->up, .known = o->up && r->signals.known, .running = r->signals.running,
-                          .waiting = r->signals.waiting, .counter = r->signals.progress, .probe_steps = r->signals.probe_steps,
+    progress_input in = { .is_scrape = true,
+                          .up = o->up,
+                          .known = o->up && r->signals.known,
+                          .running = r->signals.running,
+                          .waiting = r->signals.waiting,
+                          .counter = r->signals.progress,
+                          .probe_steps = r->signals.probe_steps,
                           .probe_in_flight = r->prober && prober_in_flight(r->prober, PROBE_COMPLETION) };
     step(r, &in, clock_now_ms());
     put_series(r);
     if (emit_collect(&r->series, rows))
         log_warn("could not report progress: out of memory", KV_CSTR("replica", r->id));
     if (rose && r->health_timer)
-        (void)prober_health(r->prober, NULL);   /* it just came: its last health is that of before */
+        (void)prober_health(r->prober, NULL); /* it just came: its last health is that of before */
     probe_if_wanted(r);
 }
 
@@ -125,7 +132,10 @@ void replica_on_settled(replica *r)
     tell_change(r);
 }
 
-static void on_own_scrape(void *ctx, target *t, const scrape_outcome *o, row_vec *rows) { replica_on_scrape(ctx, o, rows); }
+static void on_own_scrape(void *ctx, target *t, const scrape_outcome *o, row_vec *rows)
+{
+    replica_on_scrape(ctx, o, rows);
+}
 static void on_own_settled(void *ctx, target *t) { replica_on_settled(ctx); }
 
 /* ---- probes ---- */
@@ -180,7 +190,7 @@ static void on_probe(void *ctx, probe_kind kind, const probe_result *p)
 static void health_due(void *ctx)
 {
     replica *r = ctx;
-    (void)prober_health(r->prober, NULL);      /* the last one still runs: its turn is skipped */
+    (void)prober_health(r->prober, NULL); /* the last one still runs: its turn is skipped */
 }
 
 static void probe_due(void *ctx)
@@ -188,7 +198,7 @@ static void probe_due(void *ctx)
     replica *r = ctx;
     bool busy = r->progress.state == PROGRESS_PROGRESSING || r->progress.state == PROGRESS_SATURATED;
     if (busy && !r->config->probe.every_set)
-        return;                                /* real traffic shows it */
+        return; /* real traffic shows it */
     if (!prober_in_flight(r->prober, PROBE_COMPLETION))
         (void)prober_completion(r->prober, NULL, NULL, NULL);
 }
@@ -237,9 +247,20 @@ static void init_names(replica *r, str name, str job, str instance, str url)
     str_copy(r->instance, sizeof r->instance, instance);
     str_copy(r->url, sizeof r->url, url);
     snprintf(r->id, sizeof r->id, "replica:%s/%s", r->job, r->instance);
-    r->info = (replica_info){ .id = r->id, .name = r->name, .job = r->job, .instance = r->instance, .url = r->url, .engine = "",
-                              .version = "", .model = r->model, .last_exit_code = -1, .last_signal = -1, .up = -1, .health = -1,
-                              .completion = -1, .probe_ttft_s = NAN };
+    r->info = (replica_info){ .id = r->id,
+                              .name = r->name,
+                              .job = r->job,
+                              .instance = r->instance,
+                              .url = r->url,
+                              .engine = "",
+                              .version = "",
+                              .model = r->model,
+                              .last_exit_code = -1,
+                              .last_signal = -1,
+                              .up = -1,
+                              .health = -1,
+                              .completion = -1,
+                              .probe_ttft_s = NAN };
     r->engine = "";
 }
 
@@ -261,8 +282,12 @@ static err_kind open_process(replica *r, process *take_process, err *e)
     r->process = take_process;
     if (!c->enabled)
         return OK;
-    process_deps d = { .loop = r->deps.loop, .audit = r->deps.audit, .state = r->deps.state, .spool_dir = r->deps.spool_dir,
-                       .on_change = on_process_change, .ctx = r };
+    process_deps d = { .loop = r->deps.loop,
+                       .audit = r->deps.audit,
+                       .state = r->deps.state,
+                       .spool_dir = r->deps.spool_dir,
+                       .on_change = on_process_change,
+                       .ctx = r };
     err_kind k = r->process ? OK : process_open(&d, r->id, c, &r->process, e);
     if (k)
         return k;
@@ -287,8 +312,12 @@ static err_kind open_probes(replica *r, err *e)
 static err_kind open_parts(replica *r, process *take_process, err *e)
 {
     AUTO(arena_done) arena a = arena_init(1u << 20);
-    target_deps d = { .loop = r->deps.loop, .client = r->deps.client, .sink = r->deps.sink, .on_scrape = on_own_scrape,
-                      .on_settled = on_own_settled, .ctx = r };
+    target_deps d = { .loop = r->deps.loop,
+                      .client = r->deps.client,
+                      .sink = r->deps.sink,
+                      .on_scrape = on_own_scrape,
+                      .on_settled = on_own_settled,
+                      .ctx = r };
     target_spec *specs;
     size_t n;
     err_kind k = scrape_job_targets(&r->config->scrape, &a, &specs, &n, e);
@@ -304,8 +333,8 @@ static err_kind open_parts(replica *r, process *take_process, err *e)
     return k ? k : open_probes(r, e);
 }
 
-err_kind replica_open(const replica_deps *deps, watch_config *generation, const replica_config *c, process *take_process,
-                      replica **ret, err *e)
+err_kind replica_open(const replica_deps *deps, watch_config *generation, const replica_config *c,
+                      process *take_process, replica **ret, err *e)
 {
     replica *r = replica_new(deps);
     if (!r) {
@@ -331,14 +360,15 @@ err_kind replica_open(const replica_deps *deps, watch_config *generation, const 
     return OK;
 }
 
-err_kind replica_open_discovered(const replica_deps *deps, watch_config *generation, const char *engine, int port, const char *model,
-                                 replica **ret, err *e)
+err_kind replica_open_discovered(const replica_deps *deps, watch_config *generation, const char *engine, int port,
+                                 const char *model, replica **ret, err *e)
 {
     replica *r = replica_new(deps);
     if (!r)
         return err_nomem(e);
     r->generation = watch_config_ref(generation);
-    err_kind k = replica_config_discovered(&r->arena, engine, port, generation->discovery.interval_ms, generation->stall_after_ms, &r->own);
+    err_kind k = replica_config_discovered(&r->arena, engine, port, generation->discovery.interval_ms,
+                                           generation->stall_after_ms, &r->own);
     if (k)
         err_nomem(e);
     r->config = &r->own;

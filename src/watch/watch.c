@@ -23,7 +23,8 @@ static void host_stop(watch *w)
     net_timer_stop(w->host_timer);
     w->host_timer = NULL;
     if (w->host && host_collect_end(w->host, clock_now_ms(), &w->host_rows) == OK && w->host_rows.len)
-        (void)(w->deps.sink.append(w->deps.sink.ctx, w->host_rows.at, w->host_rows.len, &(sink_result){ 0 }, NULL) == OK);
+        (void)(w->deps.sink.append(w->deps.sink.ctx, w->host_rows.at, w->host_rows.len, &(sink_result){ 0 }, NULL) ==
+               OK);
     host_close(w->host);
     w->host = NULL;
 }
@@ -76,8 +77,14 @@ static void tell_change(void *ctx, const char *id)
 
 static replica_deps replica_deps_of(watch *w)
 {
-    return (replica_deps){ .loop = w->deps.loop, .client = w->deps.client, .sink = w->deps.sink, .audit = w->deps.audit,
-                           .state = w->deps.state, .spool_dir = w->spool_dir[0] ? w->spool_dir : NULL, .on_change = tell_change, .ctx = w };
+    return (replica_deps){ .loop = w->deps.loop,
+                           .client = w->deps.client,
+                           .sink = w->deps.sink,
+                           .audit = w->deps.audit,
+                           .state = w->deps.state,
+                           .spool_dir = w->spool_dir[0] ? w->spool_dir : NULL,
+                           .on_change = tell_change,
+                           .ctx = w };
 }
 
 static replica *take_replica(watch *w, const replica_config *c, bool same)
@@ -100,8 +107,8 @@ static int loopback_port(str url)
 {
     str authority = url_authority(url), part, last = STR_EMPTY, rest = authority;
     int64_t port = 0;
-    bool here = str_starts(authority, STR("127.")) || str_starts(authority, STR("localhost:")) || str_starts(authority, STR("[::1]:")) ||
-                str_starts(authority, STR("0.0.0.0:"));
+    bool here = str_starts(authority, STR("127.")) || str_starts(authority, STR("localhost:")) ||
+                str_starts(authority, STR("[::1]:")) || str_starts(authority, STR("0.0.0.0:"));
     while (str_split(&rest, ':', &part))
         last = part;
     return here && str_to_i64(last, &port) && port > 0 && port < 65536 ? (int)port : 0;
@@ -114,7 +121,8 @@ static bool skip_port(void *ctx, int port)
     if (port == w->deps.own_port || port == w->config->gateway_port)
         return true;
     for (size_t i = 0; i < w->replicas.len; i++) {
-        if (!replica_info_of(w->replicas.at[i])->discovered && loopback_port(replica_config_of(w->replicas.at[i])->url) == port)
+        if (!replica_info_of(w->replicas.at[i])->discovered &&
+            loopback_port(replica_config_of(w->replicas.at[i])->url) == port)
             return true;
     }
     for (size_t p = 0; p < w->pools.len; p++) {
@@ -170,8 +178,13 @@ static err_kind discover_start(watch *w, const watch_config *c, err *e)
     drop_discovered(w, 0);
     if (!c->discovery.enabled)
         return OK;
-    discover_deps d = { .loop = w->deps.loop, .client = w->deps.client, .every_ms = c->discovery.every_ms, .skip = skip_port,
-                        .found = engine_found, .lost = engine_lost, .ctx = w };
+    discover_deps d = { .loop = w->deps.loop,
+                        .client = w->deps.client,
+                        .every_ms = c->discovery.every_ms,
+                        .skip = skip_port,
+                        .found = engine_found,
+                        .lost = engine_lost,
+                        .ctx = w };
     w->discover_every_ms = c->discovery.every_ms;
     return discover_open(&d, &w->discover, e);
 }
@@ -293,7 +306,7 @@ err_kind watch_reload(watch *w, watch_config *take_config, err *e)
     watch_config *old = w->config;
     w->config = take_config;
     err_kind k = apply(w, take_config, e);
-    watch_config_unref(old);              /* what was kept from it holds its own reference */
+    watch_config_unref(old); /* what was kept from it holds its own reference */
     return k;
 }
 
@@ -362,7 +375,8 @@ const replica_info *watch_replica_find(watch *w, const char *id)
     return r ? replica_info_of(r) : NULL;
 }
 
-err_kind watch_process_restart(watch *w, const char *id, int64_t grace_ms, void (*done)(void *ctx, const err *result), void *ctx, err *e)
+err_kind watch_process_restart(watch *w, const char *id, int64_t grace_ms, void (*done)(void *ctx, const err *result),
+                               void *ctx, err *e)
 {
     replica *r = replica_find(w, id);
     return r ? replica_restart(r, grace_ms, done, ctx, e) : err_set(e, ERR_NOT_FOUND, "there is no replica \"%s\"", id);

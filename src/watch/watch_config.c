@@ -51,7 +51,8 @@ str url_authority(str url)
 }
 
 /* A node that is a switch or a mapping: `host: off`, `host: {interval: 5s}`. True: bind the mapping. */
-static err_kind switch_or_mapping(const yaml_doc *doc, const yaml_node *n, const char *what, bool *enabled, const yaml_node **ret, err *e)
+static err_kind switch_or_mapping(const yaml_doc *doc, const yaml_node *n, const char *what, bool *enabled,
+                                  const yaml_node **ret, err *e)
 {
     *ret = NULL;
     if (!n || n->kind == YAML_NULL)
@@ -74,14 +75,19 @@ static err_kind switch_or_mapping(const yaml_doc *doc, const yaml_node *n, const
 
 /* ---- host and discovery ---- */
 static const config_field host_fields[] = {
-    { "interval", CONFIG_DURATION, offsetof(host_config, interval_ms), false, "1s", 100, 3600000, "how often this host is read" },
-    { "instance", CONFIG_STR, offsetof(host_config, instance), false, NULL, 0, 0, "value of the label instance; the host's name" },
+    { "interval", CONFIG_DURATION, offsetof(host_config, interval_ms), false, "1s", 100, 3600000,
+      "how often this host is read" },
+    { "instance", CONFIG_STR, offsetof(host_config, instance), false, NULL, 0, 0,
+      "value of the label instance; the host's name" },
     { "proc", CONFIG_CSTR, offsetof(host_config, proc), false, NULL, 0, 0, "where /proc is mounted" },
-    { "root", CONFIG_CSTR, offsetof(host_config, root), false, NULL, 0, 0, "where the host's / is mounted, in a container" },
+    { "root", CONFIG_CSTR, offsetof(host_config, root), false, NULL, 0, 0,
+      "where the host's / is mounted, in a container" },
 };
 static const config_field discovery_fields[] = {
-    { "every", CONFIG_DURATION, offsetof(discovery_config, every_ms), false, "1m", 1000, 86400000, "how often loopback is looked over" },
-    { "scrape_interval", CONFIG_DURATION, offsetof(discovery_config, interval_ms), false, "5s", 100, 3600000, "how often a found engine is scraped" },
+    { "every", CONFIG_DURATION, offsetof(discovery_config, every_ms), false, "1m", 1000, 86400000,
+      "how often loopback is looked over" },
+    { "scrape_interval", CONFIG_DURATION, offsetof(discovery_config, interval_ms), false, "5s", 100, 3600000,
+      "how often a found engine is scraped" },
 };
 
 static err_kind parse_host(const yaml_doc *doc, const yaml_node *n, watch_config *c, err *e)
@@ -104,14 +110,23 @@ static err_kind parse_discovery(const yaml_doc *doc, const yaml_node *n, watch_c
 }
 
 /* ---- replicas ---- */
-typedef struct raw_process { config_strs command; config_pairs env; char *dir; int64_t stop_grace_ms; str restart;
-                             const yaml_node *unit, *container, *pid_file; } raw_process;
+typedef struct raw_process {
+    config_strs command;
+    config_pairs env;
+    char *dir;
+    int64_t stop_grace_ms;
+    str restart;
+    const yaml_node *unit, *container, *pid_file;
+} raw_process;
 static const config_field process_fields[] = {
-    { "command", CONFIG_STR_LIST, offsetof(raw_process, command), false, NULL, 0, 0, "argv; galen starts and adopts this process" },
+    { "command", CONFIG_STR_LIST, offsetof(raw_process, command), false, NULL, 0, 0,
+      "argv; galen starts and adopts this process" },
     { "env", CONFIG_STR_MAP, offsetof(raw_process, env), false, NULL, 0, 0, "environment on top of galen's own" },
     { "dir", CONFIG_CSTR, offsetof(raw_process, dir), false, NULL, 0, 0, "working folder" },
-    { "stop_grace", CONFIG_DURATION, offsetof(raw_process, stop_grace_ms), false, "10s", 0, 3600000, "from SIGTERM to SIGKILL" },
-    { "restart", CONFIG_STR, offsetof(raw_process, restart), false, "never", 0, 0, "never: restarting is what heal decides" },
+    { "stop_grace", CONFIG_DURATION, offsetof(raw_process, stop_grace_ms), false, "10s", 0, 3600000,
+      "from SIGTERM to SIGKILL" },
+    { "restart", CONFIG_STR, offsetof(raw_process, restart), false, "never", 0, 0,
+      "never: restarting is what heal decides" },
     { "unit", CONFIG_NODE, offsetof(raw_process, unit), false, NULL, 0, 0, "systemd unit (not built yet)" },
     { "container", CONFIG_NODE, offsetof(raw_process, container), false, NULL, 0, 0, "container (not built yet)" },
     { "pid_file", CONFIG_NODE, offsetof(raw_process, pid_file), false, NULL, 0, 0, "pid file (not built yet)" },
@@ -119,18 +134,27 @@ static const config_field process_fields[] = {
 static const config_field health_fields[] = {
     { "path", CONFIG_STR, offsetof(health_config, path), false, "/health", 0, 0, "GET this; 200 is healthy" },
     { "every", CONFIG_DURATION, offsetof(health_config, every_ms), false, "10s", 100, 86400000, "how often" },
-    { "timeout", CONFIG_DURATION, offsetof(health_config, timeout_ms), false, "5s", 100, 3600000, "no answer in this time is a failure" },
+    { "timeout", CONFIG_DURATION, offsetof(health_config, timeout_ms), false, "5s", 100, 3600000,
+      "no answer in this time is a failure" },
 };
 static const config_field probe_fields[] = {
     { "model", CONFIG_CSTR, offsetof(probe_config, model), true, NULL, 0, 0, "model to ask for one token" },
-    { "every", CONFIG_DURATION, offsetof(probe_config, every_ms), false, NULL, 1000, 86400000, "how often; unset: each 60s unless real traffic shows progress" },
-    { "timeout", CONFIG_DURATION, offsetof(probe_config, timeout_ms), false, "10s", 100, 3600000, "no first token in this time is a failure" },
+    { "every", CONFIG_DURATION, offsetof(probe_config, every_ms), false, NULL, 1000, 86400000,
+      "how often; unset: each 60s unless real traffic shows progress" },
+    { "timeout", CONFIG_DURATION, offsetof(probe_config, timeout_ms), false, "10s", 100, 3600000,
+      "no first token in this time is a failure" },
     { "path", CONFIG_STR, offsetof(probe_config, path), false, "/v1/chat/completions", 0, 0, "where to POST" },
 };
 
-typedef struct raw_replica { replica_config r; const yaml_node *process, *health, *probe, *basic, *authorization, *tls;
-                             char *bearer, *bearer_file; } raw_replica;
-#define R(key, type, member, preset, help) { key, type, offsetof(raw_replica, member), false, preset, 0, 0, help }
+typedef struct raw_replica {
+    replica_config r;
+    const yaml_node *process, *health, *probe, *basic, *authorization, *tls;
+    char *bearer, *bearer_file;
+} raw_replica;
+#define R(key, type, member, preset, help)                                                                             \
+    {                                                                                                                  \
+        key, type, offsetof(raw_replica, member), false, preset, 0, 0, help                                            \
+    }
 static const config_field replica_fields[] = {
     { "name", CONFIG_STR, offsetof(raw_replica, r.name), true, NULL, 0, 0, "a name for people" },
     { "url", CONFIG_STR, offsetof(raw_replica, r.url), true, NULL, 0, 0, "http://host:port" },
@@ -138,9 +162,12 @@ static const config_field replica_fields[] = {
     R("engine", CONFIG_STR, r.engine, "auto", "auto, vllm, llama.cpp, sglang, tgi, lmdeploy"),
     R("instance", CONFIG_STR, r.instance, NULL, "value of the label instance; host:port of the url"),
     R("metrics_path", CONFIG_STR, r.metrics_path, "/metrics", "path of the page"),
-    { "scrape_interval", CONFIG_DURATION, offsetof(raw_replica, r.interval_ms), false, "5s", 100, 3600000, "how often it is scraped" },
-    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_replica, r.timeout_ms), false, NULL, 100, 3600000, "how long one scrape may take; the interval, but 2s to 5s" },
-    { "stall_after", CONFIG_DURATION, offsetof(raw_replica, r.stall_after_ms), false, NULL, 1000, 86400000, "no progress for this long while requests run is suspect; that of watch" },
+    { "scrape_interval", CONFIG_DURATION, offsetof(raw_replica, r.interval_ms), false, "5s", 100, 3600000,
+      "how often it is scraped" },
+    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_replica, r.timeout_ms), false, NULL, 100, 3600000,
+      "how long one scrape may take; the interval, but 2s to 5s" },
+    { "stall_after", CONFIG_DURATION, offsetof(raw_replica, r.stall_after_ms), false, NULL, 1000, 86400000,
+      "no progress for this long while requests run is suspect; that of watch" },
     R("labels", CONFIG_STR_MAP, r.labels, NULL, "more labels for its series"),
     R("process", CONFIG_NODE, process, NULL, "{command: [argv…], env, dir, stop_grace}"),
     R("health", CONFIG_NODE, health, NULL, "on, off or {path, every, timeout}"),
@@ -168,7 +195,9 @@ static char **copy_env(arena *a, const config_pairs *pairs)
 {
     char **env = arena_array(a, char *, pairs->len + 1);
     for (size_t i = 0; env && i < pairs->len; i++) {
-        env[i] = (char *)arena_printf(a, "%" STR_FMT "=%" STR_FMT, STR_ARG(pairs->at[i].key), STR_ARG(pairs->at[i].value)).ptr;
+        env[i] =
+            (char *)arena_printf(a, "%" STR_FMT "=%" STR_FMT, STR_ARG(pairs->at[i].key), STR_ARG(pairs->at[i].value))
+                .ptr;
         if (!env[i])
             return NULL;
     }
@@ -195,8 +224,12 @@ static err_kind parse_process(const yaml_doc *doc, const yaml_node *n, arena *a,
     }
     if (!raw.command.len || !raw.command.at[0].len)
         return yaml_error(doc, n, e, "process needs a command");
-    *ret = (process_config){ .enabled = true, .argv = copy_argv(a, &raw.command), .env = copy_env(a, &raw.env),
-                             .env_count = raw.env.len, .dir = raw.dir, .stop_grace_ms = raw.stop_grace_ms };
+    *ret = (process_config){ .enabled = true,
+                             .argv = copy_argv(a, &raw.command),
+                             .env = copy_env(a, &raw.env),
+                             .env_count = raw.env.len,
+                             .dir = raw.dir,
+                             .stop_grace_ms = raw.stop_grace_ms };
     return ret->argv && ret->env ? OK : err_nomem(e);
 }
 
@@ -224,9 +257,15 @@ static err_kind parse_probes(const yaml_doc *doc, const raw_replica *raw, arena 
 static err_kind make_scrape(replica_config *r, arena *a, err *e)
 {
     scrape_job *j = &r->scrape;
-    *j = (scrape_job){ .name = r->job, .interval_ms = r->interval_ms, .timeout_ms = r->timeout_ms, .metrics_path = r->metrics_path,
-                       .scheme = str_starts(r->url, STR("https:")) ? STR("https") : STR("http"), .honor_timestamps = true,
-                       .follow_redirects = true, .auth = r->auth, .body_size_limit = SCRAPE_MAX_BODY };
+    *j = (scrape_job){ .name = r->job,
+                       .interval_ms = r->interval_ms,
+                       .timeout_ms = r->timeout_ms,
+                       .metrics_path = r->metrics_path,
+                       .scheme = str_starts(r->url, STR("https:")) ? STR("https") : STR("http"),
+                       .honor_timestamps = true,
+                       .follow_redirects = true,
+                       .auth = r->auth,
+                       .body_size_limit = SCRAPE_MAX_BODY };
     target_group *g = arena_new(a, target_group);
     str *target = arena_new(a, str);
     config_pair *pairs = arena_array(a, config_pair, r->labels.len + 1);
@@ -242,7 +281,8 @@ static err_kind make_scrape(replica_config *r, arena *a, err *e)
     return OK;
 }
 
-static err_kind check_replica(const yaml_doc *doc, const yaml_node *at, replica_config *r, const watch_config *c, err *e)
+static err_kind check_replica(const yaml_doc *doc, const yaml_node *at, replica_config *r, const watch_config *c,
+                              err *e)
 {
     static const char *const engines[] = { "auto", "vllm", "llama.cpp", "sglang", "tgi", "lmdeploy" };
     bool known = false;
@@ -259,7 +299,7 @@ static err_kind check_replica(const yaml_doc *doc, const yaml_node *at, replica_
         r->job = r->name;
     if (!r->instance.len)
         r->instance = url_authority(r->url);
-    if (!r->timeout_ms)                  /* longer than the interval is fine: a busy target skips a turn */
+    if (!r->timeout_ms) /* longer than the interval is fine: a busy target skips a turn */
         r->timeout_ms = MAX(2000, MIN(5000, r->interval_ms));
     if (!r->stall_after_ms)
         r->stall_after_ms = c->stall_after_ms;
@@ -285,7 +325,8 @@ static err_kind parse_replica(const config *file, const yaml_node *at, watch_con
     if (!k)
         k = parse_probes(file->doc, &raw, a, &raw.r, e);
     if (!k)
-        k = http_auth_parse(file->doc, raw.basic, raw.authorization, raw.tls, raw.bearer, raw.bearer_file, file->dir, a, &raw.r.auth, e);
+        k = http_auth_parse(file->doc, raw.basic, raw.authorization, raw.tls, raw.bearer, raw.bearer_file, file->dir, a,
+                            &raw.r.auth, e);
     if (!k)
         k = make_scrape(&raw.r, a, e);
     if (k)
@@ -295,9 +336,12 @@ static err_kind parse_replica(const config *file, const yaml_node *at, watch_con
     return OK;
 }
 
-err_kind replica_config_discovered(arena *a, const char *engine, int port, int64_t interval_ms, int64_t stall_after_ms, replica_config *ret)
+err_kind replica_config_discovered(arena *a, const char *engine, int port, int64_t interval_ms, int64_t stall_after_ms,
+                                   replica_config *ret)
 {
-    replica_config r = { .interval_ms = interval_ms, .timeout_ms = MIN(5000, interval_ms), .stall_after_ms = stall_after_ms,
+    replica_config r = { .interval_ms = interval_ms,
+                         .timeout_ms = MIN(5000, interval_ms),
+                         .stall_after_ms = stall_after_ms,
                          .metrics_path = STR("/metrics"),
                          .health = { true, STR("/health"), 10000, 5000 } };
     r.job = r.engine = arena_str(a, str_from(engine));
@@ -313,18 +357,29 @@ err_kind replica_config_discovered(arena *a, const char *engine, int port, int64
 }
 
 /* ---- the section ---- */
-typedef struct raw_watch { const yaml_node *host, *discovery, *replicas, *scrape_configs; int64_t interval_ms, timeout_ms, stall_after_ms; } raw_watch;
+typedef struct raw_watch {
+    const yaml_node *host, *discovery, *replicas, *scrape_configs;
+    int64_t interval_ms, timeout_ms, stall_after_ms;
+} raw_watch;
 static const config_field watch_fields[] = {
-    { "host", CONFIG_NODE, offsetof(raw_watch, host), false, NULL, 0, 0, "on, off or {interval, instance, proc, root}: this host's vitals" },
-    { "discovery", CONFIG_NODE, offsetof(raw_watch, discovery), false, NULL, 0, 0, "on, off or {every}: find engines on loopback" },
-    { "replicas", CONFIG_NODE, offsetof(raw_watch, replicas), false, NULL, 0, 0, "running copies of engines: [{name, url, job, process, probe}]" },
-    { "scrape_configs", CONFIG_NODE, offsetof(raw_watch, scrape_configs), false, NULL, 0, 0, "Prometheus's own schema" },
-    { "scrape_interval", CONFIG_DURATION, offsetof(raw_watch, interval_ms), false, "15s", SCRAPE_MIN_INTERVAL_MS, 86400000, "for scrape_configs without their own" },
-    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_watch, timeout_ms), false, "10s", SCRAPE_MIN_INTERVAL_MS, 86400000, "for scrape_configs without their own" },
-    { "stall_after", CONFIG_DURATION, offsetof(raw_watch, stall_after_ms), false, DEFAULT_STALL_AFTER, 1000, 86400000, "no progress for this long while requests run is suspect" },
+    { "host", CONFIG_NODE, offsetof(raw_watch, host), false, NULL, 0, 0,
+      "on, off or {interval, instance, proc, root}: this host's vitals" },
+    { "discovery", CONFIG_NODE, offsetof(raw_watch, discovery), false, NULL, 0, 0,
+      "on, off or {every}: find engines on loopback" },
+    { "replicas", CONFIG_NODE, offsetof(raw_watch, replicas), false, NULL, 0, 0,
+      "running copies of engines: [{name, url, job, process, probe}]" },
+    { "scrape_configs", CONFIG_NODE, offsetof(raw_watch, scrape_configs), false, NULL, 0, 0,
+      "Prometheus's own schema" },
+    { "scrape_interval", CONFIG_DURATION, offsetof(raw_watch, interval_ms), false, "15s", SCRAPE_MIN_INTERVAL_MS,
+      86400000, "for scrape_configs without their own" },
+    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_watch, timeout_ms), false, "10s", SCRAPE_MIN_INTERVAL_MS,
+      86400000, "for scrape_configs without their own" },
+    { "stall_after", CONFIG_DURATION, offsetof(raw_watch, stall_after_ms), false, DEFAULT_STALL_AFTER, 1000, 86400000,
+      "no progress for this long while requests run is suspect" },
 };
 
-static err_kind parse_jobs(const yaml_doc *doc, const yaml_node *list, const scrape_defaults *d, const char *dir, watch_config *c, err *e)
+static err_kind parse_jobs(const yaml_doc *doc, const yaml_node *list, const scrape_defaults *d, const char *dir,
+                           watch_config *c, err *e)
 {
     err_kind k = config_sequence(doc, list, "scrape_configs", e);
     if (k || !list || !list->len)
@@ -342,7 +397,8 @@ static err_kind parse_jobs(const yaml_doc *doc, const yaml_node *list, const scr
         c->job_count++;
         for (size_t other = 0; other + 1 < c->job_count; other++) {
             if (str_eq(c->jobs[other].name, j->name))
-                return yaml_error(doc, list->items[i], e, "there are two scrape configs with the job_name \"%" STR_FMT "\"", STR_ARG(j->name));
+                return yaml_error(doc, list->items[i], e,
+                                  "there are two scrape configs with the job_name \"%" STR_FMT "\"", STR_ARG(j->name));
         }
     }
     return OK;
@@ -407,10 +463,14 @@ err_kind watch_config_parse(const config *file, watch_config **ret, err *e)
 }
 
 /* ---- Prometheus's own file ---- */
-typedef struct raw_global { int64_t interval_ms, timeout_ms; } raw_global;
+typedef struct raw_global {
+    int64_t interval_ms, timeout_ms;
+} raw_global;
 static const config_field global_fields[] = {
-    { "scrape_interval", CONFIG_DURATION, offsetof(raw_global, interval_ms), false, "1m", SCRAPE_MIN_INTERVAL_MS, 86400000, "default of the jobs" },
-    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_global, timeout_ms), false, "10s", SCRAPE_MIN_INTERVAL_MS, 86400000, "default of the jobs" },
+    { "scrape_interval", CONFIG_DURATION, offsetof(raw_global, interval_ms), false, "1m", SCRAPE_MIN_INTERVAL_MS,
+      86400000, "default of the jobs" },
+    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_global, timeout_ms), false, "10s", SCRAPE_MIN_INTERVAL_MS,
+      86400000, "default of the jobs" },
 };
 
 err_kind watch_config_from_prometheus(const yaml_doc *doc, const char *dir, watch_config **ret, err *e)
@@ -424,7 +484,8 @@ err_kind watch_config_from_prometheus(const yaml_doc *doc, const char *dir, watc
     yaml_node ours = { .kind = YAML_MAPPING, .keys = keys, .items = items };
     for (size_t i = 0; g && g->kind == YAML_MAPPING && i < g->len; i++) {
         /* the other keys of `global` are alert's and query's business */
-        if ((str_is(g->keys[i]->text, "scrape_interval") || str_is(g->keys[i]->text, "scrape_timeout")) && ours.len < COUNT_OF(keys)) {
+        if ((str_is(g->keys[i]->text, "scrape_interval") || str_is(g->keys[i]->text, "scrape_timeout")) &&
+            ours.len < COUNT_OF(keys)) {
             keys[ours.len] = g->keys[i];
             items[ours.len++] = g->items[i];
         }

@@ -3,13 +3,22 @@
 #include "watch/watch_config.h"
 #include <stdio.h>
 
-typedef struct parsed { yaml_doc *doc; config file; watch_config *c; err e; err_kind k; } parsed;
+typedef struct parsed {
+    yaml_doc *doc;
+    config file;
+    watch_config *c;
+    err e;
+    err_kind k;
+} parsed;
 
 static parsed parse(const char *text)
 {
     parsed p = { 0 };
     CHECK_OK(yaml_parse(str_from(text), "galen.yml", &p.doc, &p.e), p.e);
-    p.file = (config){ .doc = p.doc, .watch = yaml_get(p.doc->root, "watch"), .gateway = yaml_get(p.doc->root, "gateway"), .dir = "/etc/galen" };
+    p.file = (config){ .doc = p.doc,
+                       .watch = yaml_get(p.doc->root, "watch"),
+                       .gateway = yaml_get(p.doc->root, "gateway"),
+                       .dir = "/etc/galen" };
     p.k = watch_config_parse(&p.file, &p.c, &p.e);
     return p;
 }
@@ -36,8 +45,9 @@ TEST(without_any_file_host_and_discovery_are_on)
 
 TEST(a_replica_gets_its_defaults)
 {
-    parsed p = parse("watch:\n  replicas:\n  - {name: a, url: 'http://127.0.0.1:8000', job: chat, process: {command: [sleep, '1'], env: {A: b}}, probe: {model: m}}\n"
-                     "gateway: {listen: '127.0.0.1:9601'}\n");
+    parsed p = parse(
+        "watch:\n  replicas:\n  - {name: a, url: 'http://127.0.0.1:8000', job: chat, process: {command: [sleep, '1'], env: {A: b}}, probe: {model: m}}\n"
+        "gateway: {listen: '127.0.0.1:9601'}\n");
     CHECK_OK(p.k, p.e);
     const replica_config *r = &p.c->replicas[0];
     CHECK_STR(r->instance, "127.0.0.1:8000");
@@ -67,7 +77,10 @@ TEST(a_replica_scraped_each_second_still_has_two_seconds_to_answer)
 
 TEST(mistakes_are_told_by_name_and_place)
 {
-    static const struct { const char *text, *message; uint32_t line; } bad[] = {
+    static const struct {
+        const char *text, *message;
+        uint32_t line;
+    } bad[] = {
         { "watch: {replica: []}", "replica", 1 },
         { "watch:\n  replicas:\n  - {name: a}", "url", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'localhost:8000'}", "http://host:port", 3 },
@@ -75,12 +88,15 @@ TEST(mistakes_are_told_by_name_and_place)
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', probe: on}", "model", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: []}}", "command", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {unit: x.service}}", "not built yet", 3 },
-        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: [a], restart: always}}", "never", 3 },
-        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1'}\n  - {name: b, url: 'http://x:1', job: a}", "job and instance", 4 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: [a], restart: always}}", "never",
+          3 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1'}\n  - {name: b, url: 'http://x:1', job: a}",
+          "job and instance", 4 },
         { "watch: {host: maybe}", "host", 1 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, scrape_interval: 1s, scrape_timeout: 2s}", "longer", 3 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, static_config: []}", "static_config", 3 },
-        { "watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['http://x/']}]}", "not a target", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['http://x/']}]}", "not a target",
+          3 },
         { "watch:\n  scrape_configs:\n  - {job_name: a}\n  - {job_name: a}", "two scrape configs", 4 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, scheme: ftp}", "ftp", 3 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, bearer_token: x, basic_auth: {username: u}}", "exclude", 3 },
@@ -90,7 +106,8 @@ TEST(mistakes_are_told_by_name_and_place)
         CHECK_MSG(p.k != OK, "accepted: %s", bad[i].text);
         AUTO(buf_done) buf all = BUF_INIT(2000);
         buf_printf(&all, "%s %s", p.e.message, p.e.hint);
-        CHECK_MSG(str_find(buf_str(&all), str_from(bad[i].message)) >= 0, "\"%s\" gives \"%s\"", bad[i].text, buf_cstr(&all));
+        CHECK_MSG(str_find(buf_str(&all), str_from(bad[i].message)) >= 0, "\"%s\" gives \"%s\"", bad[i].text,
+                  buf_cstr(&all));
         CHECK_MSG(p.e.line == bad[i].line, "\"%s\" is told on line %u", bad[i].text, p.e.line);
         done(&p);
     }
@@ -98,10 +115,11 @@ TEST(mistakes_are_told_by_name_and_place)
 
 TEST(targets_are_relabelled_and_get_url_job_and_instance)
 {
-    parsed p = parse("watch:\n  scrape_configs:\n  - job_name: a\n    metrics_path: /m\n    scheme: https\n    params: {collect: [x y, z]}\n"
-                     "    static_configs: [{targets: ['h:1', 'h:2', '[::1]:3', plain], labels: {zone: z}}]\n"
-                     "    relabel_configs:\n    - {source_labels: [__address__], regex: 'h:2', action: drop}\n"
-                     "    - {source_labels: [__address__], regex: '(h):.*', target_label: host}\n");
+    parsed p = parse(
+        "watch:\n  scrape_configs:\n  - job_name: a\n    metrics_path: /m\n    scheme: https\n    params: {collect: [x y, z]}\n"
+        "    static_configs: [{targets: ['h:1', 'h:2', '[::1]:3', plain], labels: {zone: z}}]\n"
+        "    relabel_configs:\n    - {source_labels: [__address__], regex: 'h:2', action: drop}\n"
+        "    - {source_labels: [__address__], regex: '(h):.*', target_label: host}\n");
     AUTO(arena_done) arena a = arena_init(1 << 20);
     target_spec *t;
     size_t n;
@@ -124,7 +142,8 @@ TEST(targets_are_relabelled_and_get_url_job_and_instance)
 TEST(a_job_keeps_its_fingerprint_when_only_the_layout_changes)
 {
     parsed a = parse("watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['h:1']}]}\n");
-    parsed b = parse("watch:\n  scrape_configs:\n  # a comment\n  - job_name: a\n    static_configs:\n    - targets:\n      - h:1\n");
+    parsed b = parse(
+        "watch:\n  scrape_configs:\n  # a comment\n  - job_name: a\n    static_configs:\n    - targets:\n      - h:1\n");
     parsed c = parse("watch:\n  scrape_configs:\n  - {job_name: a, static_configs: [{targets: ['h:2']}]}\n");
     CHECK(a.c->jobs[0].fingerprint == b.c->jobs[0].fingerprint && a.c->jobs[0].fingerprint != c.c->jobs[0].fingerprint);
     done(&a);
@@ -134,7 +153,8 @@ TEST(a_job_keeps_its_fingerprint_when_only_the_layout_changes)
 
 TEST(other_ways_of_finding_targets_load_and_say_why_they_do_not_run)
 {
-    parsed p = parse("watch:\n  scrape_configs:\n  - job_name: k\n    kubernetes_sd_configs: [{role: pod}]\n    bearer_token_file: /no/such/file\n");
+    parsed p = parse(
+        "watch:\n  scrape_configs:\n  - job_name: k\n    kubernetes_sd_configs: [{role: pod}]\n    bearer_token_file: /no/such/file\n");
     CHECK_OK(p.k, p.e);
     CHECK_CONTAINS(str_from(p.c->jobs[0].down_reason), "kubernetes_sd_configs");
     done(&p);
@@ -142,8 +162,13 @@ TEST(other_ways_of_finding_targets_load_and_say_why_they_do_not_run)
 
 TEST(the_seeds_own_files_load_unchanged)
 {
-    static const struct { const char *file; size_t jobs; } files[] = {
-        { "000/prometheus.yml", 2 }, { "001/scrape_configs.yml", 1 }, { "002/prometheus.yml", 5 },
+    static const struct {
+        const char *file;
+        size_t jobs;
+    } files[] = {
+        { "000/prometheus.yml", 2 },
+        { "001/scrape_configs.yml", 1 },
+        { "002/prometheus.yml", 5 },
     };
     const char *dir = "../../../shared/reference/seed-configs";
     if (!file_exists(dir)) {
@@ -168,9 +193,13 @@ TEST(parsing_survives_any_failed_allocation)
 {
     AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
     err e = { 0 };
-    CHECK_OK(yaml_parse(STR("replicas:\n- {name: a, url: 'http://x:1', process: {command: [a], env: {A: b}}, probe: {model: m}}\n"
-                            "scrape_configs:\n- {job_name: j, params: {a: [b]}, static_configs: [{targets: ['h:1']}], "
-                            "relabel_configs: [{source_labels: [a], target_label: b}]}\n"), "t.yml", &doc, &e), e);
+    CHECK_OK(
+        yaml_parse(
+            STR("replicas:\n- {name: a, url: 'http://x:1', process: {command: [a], env: {A: b}}, probe: {model: m}}\n"
+                "scrape_configs:\n- {job_name: j, params: {a: [b]}, static_configs: [{targets: ['h:1']}], "
+                "relabel_configs: [{source_labels: [a], target_label: b}]}\n"),
+            "t.yml", &doc, &e),
+        e);
     config file = { .doc = doc, .watch = doc->root, .dir = "." };
     for (unsigned nth = 0;; nth++) {
         watch_config *c = NULL;

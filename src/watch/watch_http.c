@@ -12,7 +12,8 @@
 static void reply_json(http_request *req, buf *out)
 {
     if (buf_failed(out))
-        http_reply_err(req, &(err){ .kind = out->failed, .message = "could not write the answer: it is too long, or memory ran out" });
+        http_reply_err(req, &(err){ .kind = out->failed,
+                                    .message = "could not write the answer: it is too long, or memory ran out" });
     else
         http_reply(req, 200, "application/json", buf_str(out));
 }
@@ -46,7 +47,7 @@ static void put_duration(json_writer *w, const char *key, int64_t ms)
 
 static void put_target(json_writer *w, str pool_name, const target_info *t)
 {
-    char when[CLOCK_ISO_MAX] = "0001-01-01T00:00:00Z";    /* Go's zero time, as Prometheus shows it */
+    char when[CLOCK_ISO_MAX] = "0001-01-01T00:00:00Z"; /* Go's zero time, as Prometheus shows it */
     if (t->last_ms)
         clock_format_iso(when, t->last_ms);
     json_begin(w, '{');
@@ -102,8 +103,13 @@ static void put_active(json_writer *j, watch *w, str filter)
         const char *reason = pool_down_reason(w->pools.at[p]);
         label l = { STR("job"), job->name };
         if (reason[0] && wanted(filter, job->name))
-            put_target(j, job->name, &(target_info){ .url = "", .discovered = { &l, 1 }, .labels = { &l, 1 }, .interval_ms = job->interval_ms,
-                                                     .timeout_ms = job->timeout_ms, .error = reason });
+            put_target(j, job->name,
+                       &(target_info){ .url = "",
+                                       .discovered = { &l, 1 },
+                                       .labels = { &l, 1 },
+                                       .interval_ms = job->interval_ms,
+                                       .timeout_ms = job->timeout_ms,
+                                       .error = reason });
     }
 }
 
@@ -171,7 +177,8 @@ static void handle_pools(http_request *req)
     json_key(&j, "scrapePools");
     json_begin(&j, '[');
     for (size_t i = 0; i < w->replicas.len + w->pools.len; i++) {
-        str name = i < w->replicas.len ? replica_config_of(w->replicas.at[i])->job : pool_job(w->pools.at[i - w->replicas.len])->name;
+        str name = i < w->replicas.len ? replica_config_of(w->replicas.at[i])->job
+                                       : pool_job(w->pools.at[i - w->replicas.len])->name;
         if (!map_has(&seen, name))
             json_str(&j, name);
         if (map_set(&seen, name, w))
@@ -245,7 +252,8 @@ static void handle_metadata(http_request *req)
         const page_cache *page = target_page(t);
         for (size_t k = 0; k < page_meta_count(page); k++) {
             exposition_meta m = page_meta_at(page, k);
-            if ((metric.len && !str_eq(metric, m.family)) || map_has(&seen, m.family) || (limit >= 0 && (int64_t)seen.len >= limit))
+            if ((metric.len && !str_eq(metric, m.family)) || map_has(&seen, m.family) ||
+                (limit >= 0 && (int64_t)seen.len >= limit))
                 continue;
             if (map_set(&seen, m.family, w))
                 break;

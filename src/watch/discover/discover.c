@@ -7,10 +7,15 @@
 #define PROC_NET_MAX (8u << 20)
 
 /* Services that are often there and answer a GET with a complaint in their log. */
-static const int silent_ports[] = { 21, 22, 23, 25, 53, 110, 111, 139, 143, 389, 445, 465, 587, 631, 636, 993, 995, 1433,
-                                    1521, 2049, 3306, 3389, 4222, 5432, 5672, 5900, 6000, 6379, 9092, 11211, 27017 };
+static const int silent_ports[] = { 21,   22,   23,   25,   53,   110,  111,  139,   143,  389,  445,
+                                    465,  587,  631,  636,  993,  995,  1433, 1521,  2049, 3306, 3389,
+                                    4222, 5432, 5672, 5900, 6000, 6379, 9092, 11211, 27017 };
 
-typedef struct tracked { int port; unsigned misses; bool seen; } tracked;
+typedef struct tracked {
+    int port;
+    unsigned misses;
+    bool seen;
+} tracked;
 
 typedef struct visit {
     discover *owner;
@@ -39,7 +44,10 @@ static bool parse_hex(str s, uint64_t *ret)
         return false;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : -1;
         if (digit < 0)
             return false;
         v = v << 4 | (unsigned)digit;
@@ -76,7 +84,8 @@ size_t discover_parse_tcp(str text, int *ret, size_t n, size_t cap)
     str line, slot, local, remote, state;
     while (str_split(&text, '\n', &line) && n < cap) {
         uint64_t port;
-        if (!next_field(&line, &slot) || !next_field(&line, &local) || !next_field(&line, &remote) || !next_field(&line, &state))
+        if (!next_field(&line, &slot) || !next_field(&line, &local) || !next_field(&line, &remote) ||
+            !next_field(&line, &state))
             continue;
         ptrdiff_t colon = str_find_char(local, ':');
         if (!str_is(state, "0A") || colon < 0 || !is_loopback_or_any(str_sub(local, 0, (size_t)colon)) ||
@@ -156,8 +165,12 @@ static void on_models(void *ctx, const http_response *res)
 static err_kind ask(visit *v, const char *path, void (*done)(void *ctx, const http_response *res))
 {
     snprintf(v->url, sizeof v->url, "http://127.0.0.1:%d%s", v->port, path);
-    http_fetch_options o = { .url = v->url, .timeout_ms = DISCOVER_TIMEOUT_MS, .connect_timeout_ms = DISCOVER_TIMEOUT_MS,
-                             .max_body = DISCOVER_MAX_BODY, .done = done, .ctx = v };
+    http_fetch_options o = { .url = v->url,
+                             .timeout_ms = DISCOVER_TIMEOUT_MS,
+                             .connect_timeout_ms = DISCOVER_TIMEOUT_MS,
+                             .max_body = DISCOVER_MAX_BODY,
+                             .done = done,
+                             .ctx = v };
     return http_fetch_start(v->owner->deps.client, &o, &v->fetch, NULL);
 }
 
@@ -166,7 +179,8 @@ static void on_metrics(void *ctx, const http_response *res)
     visit *v = ctx;
     v->engine = NULL;
     if (res->kind == OK && res->status == 200 && !page_refused(res->body, res->content_type))
-        v->engine = engine_of_page(res->body, str_starts(res->content_type, STR("application/openmetrics-text")), v->model, sizeof v->model);
+        v->engine = engine_of_page(res->body, str_starts(res->content_type, STR("application/openmetrics-text")),
+                                   v->model, sizeof v->model);
     bool known = find_tracked(v->owner, v->port) != NULL;
     if (v->engine && !known && !v->model[0] && ask(v, "/v1/models", on_models) == OK)
         return;

@@ -22,5 +22,7 @@ TEST(listening_sockets_on_loopback_or_any_address_are_found_once)
 TEST(broken_lines_are_left_out)
 {
     int ports[8];
-    CHECK_EQ(discover_parse_tcp(STR("0: 0100007F:1F90 x\n\n1: 0100007F 0 0A\n2: 0100007F:1F90FF 0 0A\n3: :1 0 0A\n"), ports, 0, 8), 0);
+    CHECK_EQ(discover_parse_tcp(STR("0: 0100007F:1F90 x\n\n1: 0100007F 0 0A\n2: 0100007F:1F90FF 0 0A\n3: :1 0 0A\n"),
+                                ports, 0, 8),
+             0);
 }

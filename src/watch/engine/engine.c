@@ -3,12 +3,20 @@
 /* An engine is on the page when each of its names was seen on a series that carries the label (NULL: any).
  * Order matters only for a page that shows two engines: the first row wins. */
 #define NAMES_MAX 3
-static const struct { const char *engine, *label, *names[NAMES_MAX]; } fingerprints[] = {
-    { "vllm", "model_name", { "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens_total" } },
+static const struct {
+    const char *engine, *label, *names[NAMES_MAX];
+} fingerprints[] = {
+    { "vllm",
+      "model_name",
+      { "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens_total" } },
     { "sglang", "model_name", { "sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage" } },
-    { "llama.cpp", NULL, { "llamacpp:requests_processing", "llamacpp:requests_deferred", "llamacpp:prompt_tokens_total" } },
+    { "llama.cpp",
+      NULL,
+      { "llamacpp:requests_processing", "llamacpp:requests_deferred", "llamacpp:prompt_tokens_total" } },
     { "tgi", NULL, { "tgi_queue_size", "tgi_batch_current_size" } },
-    { "lmdeploy", "model_name", { "lmdeploy:num_requests_running", "lmdeploy:num_requests_waiting", "lmdeploy:generation_tokens_total" } },
+    { "lmdeploy",
+      "model_name",
+      { "lmdeploy:num_requests_running", "lmdeploy:num_requests_waiting", "lmdeploy:generation_tokens_total" } },
 };
 _Static_assert(COUNT_OF(fingerprints) * NAMES_MAX <= 32, "engine_role.markers has one bit a name");
 
@@ -63,7 +71,7 @@ engine_role engine_classify(labels l)
 void engine_see(engine_seen *seen, engine_role role, double v)
 {
     seen->markers |= role.markers;
-    if (role.view < 0 || isnan(v))         /* NaN and -1 mean "not measured" (engines.md §0.4) */
+    if (role.view < 0 || isnan(v)) /* NaN and -1 mean "not measured" (engines.md §0.4) */
         return;
     seen->sum[role.view] += v;
     seen->matched |= UINT64_C(1) << role.view;
@@ -82,7 +90,8 @@ const char *engine_name(const engine_seen *seen)
 }
 
 /* One signal of one engine: the first row that matched wins, rows of the same `also` group are added up. */
-static bool signal_value(const engine_seen *seen, const char *engine, const char *signal, double *ret, const char **ret_raw)
+static bool signal_value(const engine_seen *seen, const char *engine, const char *signal, double *ret,
+                         const char **ret_raw)
 {
     const canonical_view *v, *first = NULL;
     *ret = 0;

@@ -45,11 +45,21 @@ TEST(running_waiting_and_progress_come_from_the_table_of_views)
 
 TEST(captured_pages_of_real_engines_are_told_apart)
 {
-    static const struct { const char *file, *engine; bool known; } cases[] = {
-        { "vllm-v1-healthy", "vllm", true },  { "vllm-v1-saturated", "vllm", true }, { "vllm-v0", "vllm", true },
-        { "sglang", "sglang", true },         { "tgi", "tgi", true },                { "lmdeploy", "lmdeploy", true },
-        { "llamacpp-2024", "llama.cpp", true }, { "llamacpp-2026", "llama.cpp", true },
-        { "production-stack-router", "", false }, { "dcgm-exporter", "", false },    { "node_exporter-1.5.0", "", false },
+    static const struct {
+        const char *file, *engine;
+        bool known;
+    } cases[] = {
+        { "vllm-v1-healthy", "vllm", true },
+        { "vllm-v1-saturated", "vllm", true },
+        { "vllm-v0", "vllm", true },
+        { "sglang", "sglang", true },
+        { "tgi", "tgi", true },
+        { "lmdeploy", "lmdeploy", true },
+        { "llamacpp-2024", "llama.cpp", true },
+        { "llamacpp-2026", "llama.cpp", true },
+        { "production-stack-router", "", false },
+        { "dcgm-exporter", "", false },
+        { "node_exporter-1.5.0", "", false },
     };
     const char *dir = "../../../shared/reference/exposition";
     if (!file_exists(dir)) {

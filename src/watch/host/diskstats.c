@@ -4,7 +4,11 @@
  * left out as node_exporter does: ^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$ */
 #include "watch/host/collector.h"
 
-static const struct { const char *metric; double scale; } columns[] = {   /* from the fourth word on */
+static const struct {
+    const char *metric;
+    double scale;
+} columns[] = {
+    /* from the fourth word on */
     { "node_disk_reads_completed_total", 1 },
     { "node_disk_reads_merged_total", 1 },
     { "node_disk_read_bytes_total", 512 },
@@ -16,11 +20,11 @@ static const struct { const char *metric; double scale; } columns[] = {   /* fro
     { "node_disk_io_now", 1 },
     { "node_disk_io_time_seconds_total", .001 },
     { "node_disk_io_time_weighted_seconds_total", .001 },
-    { "node_disk_discards_completed_total", 1 },                            /* Linux 4.18 */
+    { "node_disk_discards_completed_total", 1 }, /* Linux 4.18 */
     { "node_disk_discards_merged_total", 1 },
     { "node_disk_discarded_sectors_total", 1 },
     { "node_disk_discard_time_seconds_total", .001 },
-    { "node_disk_flush_requests_total", 1 },                                /* Linux 5.5 */
+    { "node_disk_flush_requests_total", 1 }, /* Linux 5.5 */
     { "node_disk_flush_requests_time_seconds_total", .001 },
 };
 
@@ -35,7 +39,7 @@ static size_t digits_at_end(str s)
 static bool excluded(str device)
 {
     static const char *const stems[] = { "ram", "zram", "loop", "fd" };
-    static const char *const disks[] = { "hd", "sd", "vd", "xvd" };    /* followed by one letter */
+    static const char *const disks[] = { "hd", "sd", "vd", "xvd" }; /* followed by one letter */
     size_t digits = digits_at_end(device);
     str stem = str_sub(device, 0, device.len - digits);
     if (digits == 0)
@@ -48,7 +52,7 @@ static bool excluded(str device)
         if (stem.len == strlen(disks[i]) + 1 && str_starts(stem, str_from(disks[i])))
             return true;
     }
-    return str_starts(stem, STR("nvme")) && str_ends(stem, STR("p"));      /* nvme0n1p3 */
+    return str_starts(stem, STR("nvme")) && str_ends(stem, STR("p")); /* nvme0n1p3 */
 }
 
 bool collect_diskstats(host_scan *s, const char *arg, str text)

@@ -13,9 +13,11 @@ static const collector collectors[] = {
     { "vmstat", "paging, swapping, faults, OOM kills", "vmstat", HOST_INTERVAL_MS, NULL, collect_vmstat },
     { "pressure_cpu", "time lost waiting for the CPU", "pressure/cpu", HOST_INTERVAL_MS, "cpu", collect_pressure },
     { "pressure_io", "time lost waiting for I/O", "pressure/io", HOST_INTERVAL_MS, "io", collect_pressure },
-    { "pressure_memory", "time lost waiting for memory", "pressure/memory", HOST_INTERVAL_MS, "memory", collect_pressure },
+    { "pressure_memory", "time lost waiting for memory", "pressure/memory", HOST_INTERVAL_MS, "memory",
+      collect_pressure },
     { "diskstats", "block devices: operations, bytes, time", "diskstats", HOST_INTERVAL_MS, NULL, collect_diskstats },
-    { "netdev", "network interfaces: bytes, packets, errors, drops", "net/dev", HOST_INTERVAL_MS, NULL, collect_netdev },
+    { "netdev", "network interfaces: bytes, packets, errors, drops", "net/dev", HOST_INTERVAL_MS, NULL,
+      collect_netdev },
     { "filesystem", "room and inodes per mount", "self/mountinfo", HOST_SLOW_INTERVAL_MS, NULL, collect_filesystem },
     { "uname", "the kernel's name and version", NULL, HOST_SLOW_INTERVAL_MS, NULL, collect_uname },
     { "time", "the host's clock", NULL, HOST_INTERVAL_MS, NULL, collect_time },
@@ -24,23 +26,20 @@ static const collector collectors[] = {
 
 typedef struct slot {
     emit out;
-    int fd;                       /* -1: not open */
+    int fd; /* -1: not open */
     int64_t due_ms;
 } slot;
 
 struct host {
     char proc[FILE_PATH_MAX], root[FILE_PATH_MAX];
     slot slots[COLLECTOR_COUNT];
-    emit status;                  /* node_scrape_collector_success */
+    emit status; /* node_scrape_collector_success */
     bool success[COLLECTOR_COUNT];
     buf text;
     double tick_s;
 };
 
-const char *host_collector_name(size_t i)
-{
-    return i < COLLECTOR_COUNT ? collectors[i].name : NULL;
-}
+const char *host_collector_name(size_t i) { return i < COLLECTOR_COUNT ? collectors[i].name : NULL; }
 
 static err_kind init_emitters(host *h, const host_options *o)
 {
@@ -117,7 +116,7 @@ static bool run(host *h, size_t i, int64_t now_ms)
     emit_begin(&s->out, now_ms);
     if (c->file && !read_file(h, s, c->file)) {
         if (s->fd >= 0)
-            close(s->fd);             /* opened anew next time: the file may have been replaced */
+            close(s->fd); /* opened anew next time: the file may have been replaced */
         s->fd = -1;
         return false;
     }
@@ -141,7 +140,7 @@ err_kind host_collect(host *h, int64_t now_ms, row_vec *rows)
         slot *s = &h->slots[i];
         bool due = now_ms >= s->due_ms;
         if (due) {
-            s->due_ms = now_ms + collectors[i].every_ms - collectors[i].every_ms / 10;   /* timers come a little late */
+            s->due_ms = now_ms + collectors[i].every_ms - collectors[i].every_ms / 10; /* timers come a little late */
             h->success[i] = run(h, i, now_ms);
             if (emit_collect(&s->out, rows))
                 return ERR_NOMEM;

@@ -4,7 +4,9 @@
  * is _stalled_. For the CPU "full" means nothing system-wide and node_exporter leaves it out. */
 #include "watch/host/collector.h"
 
-static const struct { const char *what, *line, *metric; } rows[] = {
+static const struct {
+    const char *what, *line, *metric;
+} rows[] = {
     { "cpu", "some", "node_pressure_cpu_waiting_seconds_total" },
     { "io", "some", "node_pressure_io_waiting_seconds_total" },
     { "io", "full", "node_pressure_io_stalled_seconds_total" },

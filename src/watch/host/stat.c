@@ -3,15 +3,20 @@
 
 #define CPU_COLUMNS 10
 
-static const struct { const char *metric, *mode; } cpu_columns[CPU_COLUMNS] = {   /* in the file's order */
-    { "node_cpu_seconds_total", "user" },    { "node_cpu_seconds_total", "nice" },
-    { "node_cpu_seconds_total", "system" },  { "node_cpu_seconds_total", "idle" },
-    { "node_cpu_seconds_total", "iowait" },  { "node_cpu_seconds_total", "irq" },
-    { "node_cpu_seconds_total", "softirq" }, { "node_cpu_seconds_total", "steal" },
+static const struct {
+    const char *metric, *mode;
+} cpu_columns[CPU_COLUMNS] = {
+    /* in the file's order */
+    { "node_cpu_seconds_total", "user" },       { "node_cpu_seconds_total", "nice" },
+    { "node_cpu_seconds_total", "system" },     { "node_cpu_seconds_total", "idle" },
+    { "node_cpu_seconds_total", "iowait" },     { "node_cpu_seconds_total", "irq" },
+    { "node_cpu_seconds_total", "softirq" },    { "node_cpu_seconds_total", "steal" },
     { "node_cpu_guest_seconds_total", "user" }, { "node_cpu_guest_seconds_total", "nice" },
 };
-static const struct { const char *key, *metric; } single_rows[] = {
-    { "intr", "node_intr_total" },                 /* the first number is the sum of the rest */
+static const struct {
+    const char *key, *metric;
+} single_rows[] = {
+    { "intr", "node_intr_total" }, /* the first number is the sum of the rest */
     { "ctxt", "node_context_switches_total" },
     { "btime", "node_boot_time_seconds" },
     { "processes", "node_forks_total" },
@@ -36,7 +41,7 @@ bool collect_stat(host_scan *s, const char *arg, str text)
     while (str_split(&text, '\n', &line)) {
         if (!next_word(&line, &key))
             continue;
-        if (str_starts(key, STR("cpu")) && key.len > 3) {   /* "cpu" alone is the sum over all */
+        if (str_starts(key, STR("cpu")) && key.len > 3) { /* "cpu" alone is the sum over all */
             put_cpu(s, str_skip(key, 3), line);
             any = true;
             continue;

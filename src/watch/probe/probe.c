@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-typedef struct waiter { void (*done)(void *ctx, const probe_result *r); void *ctx; } waiter;
+typedef struct waiter {
+    void (*done)(void *ctx, const probe_result *r);
+    void *ctx;
+} waiter;
 
 typedef struct running {
     prober *owner;
@@ -30,7 +33,8 @@ static void make_url(char out[1024], str base, str path)
 {
     while (base.len && base.ptr[base.len - 1] == '/')
         base.len--;
-    snprintf(out, 1024, "%" STR_FMT "%s%" STR_FMT, STR_ARG(base), path.len && path.ptr[0] == '/' ? "" : "/", STR_ARG(path));
+    snprintf(out, 1024, "%" STR_FMT "%s%" STR_FMT, STR_ARG(base), path.len && path.ptr[0] == '/' ? "" : "/",
+             STR_ARG(path));
 }
 
 err_kind prober_open(const prober_deps *deps, const replica_config *c, prober **ret, err *e)
@@ -60,7 +64,7 @@ static void report(prober *p, probe_kind kind, const probe_result *r)
         p->waiter_count = 0;
     if (p->deps.on_result)
         p->deps.on_result(p->deps.ctx, kind, r);
-    for (size_t i = 0; i < n; i++)          /* a copy: whoever hears may ask again, or close us */
+    for (size_t i = 0; i < n; i++) /* a copy: whoever hears may ask again, or close us */
         waiting[i].done(waiting[i].ctx, r);
 }
 
@@ -84,9 +88,11 @@ void prober_close(prober *p)
 /* What every answer tells, whatever was asked. */
 static probe_result result_of(const running *run, const http_response *res)
 {
-    probe_result r = { .ttft_s = NAN, .http_status = res->kind == OK ? res->status : 0,
+    probe_result r = { .ttft_s = NAN,
+                       .http_status = res->kind == OK ? res->status : 0,
                        .total_s = (double)(clock_mono_ns() - run->started_ns) / NS_PER_S,
-                       .refused = res->kind == ERR_UNAVAILABLE && res->error.sys_errno == ECONNREFUSED, .timeout = res->kind == ERR_TIMEOUT };
+                       .refused = res->kind == ERR_UNAVAILABLE && res->error.sys_errno == ECONNREFUSED,
+                       .timeout = res->kind == ERR_TIMEOUT };
     if (res->kind)
         str_copy(r.error, sizeof r.error, str_from(res->error.message));
     else if (res->status != 200)
@@ -113,14 +119,9 @@ static err_kind on_piece(void *ctx, str piece)
 {
     running *run = ctx;
     switch (sse_feed(&run->stream, piece)) {
-    case SSE_FIRST:
-        note_first(run);
-        return OK;
-    case SSE_BROKEN:
-        run->broken = true;
-        return ERR_LIMIT;
-    case SSE_NOTHING:
-        break;
+    case SSE_FIRST: note_first(run); return OK;
+    case SSE_BROKEN: run->broken = true; return ERR_LIMIT;
+    case SSE_NOTHING: break;
     }
     return OK;
 }
@@ -133,16 +134,20 @@ static void on_completion(void *ctx, const http_response *res)
         note_first(run);
     probe_result r = result_of(run, res);
     if (run->first && (res->kind || res->status == 200)) {
-        r.ok = true;                        /* the token came; how the stream ended does not matter */
+        r.ok = true; /* the token came; how the stream ended does not matter */
         r.timeout = r.refused = false;
         r.error[0] = '\0';
         r.ttft_s = run->ttft_s;
         r.http_status = 200;
     } else if (r.ok || run->broken) {
         r.ok = false;
-        snprintf(r.error, sizeof r.error, "%s", run->broken ? "an event of the answer is too long" : run->stream.error[0] ? run->stream.error : "the answer had no token");
+        snprintf(r.error, sizeof r.error, "%s",
+                 run->broken            ? "an event of the answer is too long"
+                 : run->stream.error[0] ? run->stream.error
+                                        : "the answer had no token");
     } else if (r.timeout) {
-        snprintf(r.error, sizeof r.error, "no first token within %g s", (double)run->owner->config->probe.timeout_ms / MS_PER_S);
+        snprintf(r.error, sizeof r.error, "no first token within %g s",
+                 (double)run->owner->config->probe.timeout_ms / MS_PER_S);
     } else if (res->kind == OK && run->stream.error[0]) {
         snprintf(r.error, sizeof r.error, "HTTP status %d: %.150s", res->status, run->stream.error);
     }
@@ -178,7 +183,9 @@ err_kind prober_health(prober *p, err *e)
     const health_config *h = &p->config->health;
     if (prober_in_flight(p, PROBE_HEALTH))
         return err_set(e, ERR_CONFLICT, "a health probe is under way");
-    http_fetch_options o = { .url = p->health_url, .timeout_ms = h->timeout_ms, .connect_timeout_ms = h->timeout_ms, .done = on_health };
+    http_fetch_options o = {
+        .url = p->health_url, .timeout_ms = h->timeout_ms, .connect_timeout_ms = h->timeout_ms, .done = on_health
+    };
     return start(p, PROBE_HEALTH, &o, e);
 }
 
@@ -207,14 +214,19 @@ err_kind prober_completion(prober *p, void (*done)(void *ctx, const probe_result
     const probe_config *c = &p->config->probe;
     AUTO(buf_done) buf body = BUF_INIT(4096);
     if (!c->enabled)
-        return err_set(e, ERR_UNSUPPORTED, "no completion probe is configured for replica \"%" STR_FMT "\"", STR_ARG(p->config->name));
+        return err_set(e, ERR_UNSUPPORTED, "no completion probe is configured for replica \"%" STR_FMT "\"",
+                       STR_ARG(p->config->name));
     if (done && p->waiter_count == PROBE_MAX_WAITERS)
         return err_set(e, ERR_LIMIT, "%d others wait for this probe already", PROBE_MAX_WAITERS);
     if (!prober_in_flight(p, PROBE_COMPLETION)) {
         if (write_question(p, &body))
             return err_nomem(e);
-        http_fetch_options o = { .url = p->completion_url, .body = buf_str(&body), .timeout_ms = c->timeout_ms,
-                                 .connect_timeout_ms = c->timeout_ms, .on_data = on_piece, .done = on_completion };
+        http_fetch_options o = { .url = p->completion_url,
+                                 .body = buf_str(&body),
+                                 .timeout_ms = c->timeout_ms,
+                                 .connect_timeout_ms = c->timeout_ms,
+                                 .on_data = on_piece,
+                                 .done = on_completion };
         err_kind k = start(p, PROBE_COMPLETION, &o, e);
         if (k)
             return k;

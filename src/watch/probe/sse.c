@@ -16,7 +16,8 @@ static bool has_text(json_val delta)
 static void note_error(sse *s, json_val root)
 {
     json_val error = json_get(root, "error");
-    str text = json_typeof(error) == JSON_STRING ? json_str_or(error, STR_EMPTY) : json_str_or(json_get(error, "message"), STR_EMPTY);
+    str text = json_typeof(error) == JSON_STRING ? json_str_or(error, STR_EMPTY)
+                                                 : json_str_or(json_get(error, "message"), STR_EMPTY);
     if (text.len)
         str_copy(s->error, sizeof s->error, text);
 }
@@ -29,7 +30,8 @@ static bool shows_token(sse *s, str text)
         return false;
     json_val root = json_root(doc), choice = json_at(json_get(root, "choices"), 0);
     bool token = has_text(json_get(choice, "delta")) || has_text(json_get(choice, "message")) ||
-                 json_str_or(json_get(choice, "text"), STR_EMPTY).len || json_str_or(json_get(choice, "finish_reason"), STR_EMPTY).len;
+                 json_str_or(json_get(choice, "text"), STR_EMPTY).len ||
+                 json_str_or(json_get(choice, "finish_reason"), STR_EMPTY).len;
     note_error(s, root);
     json_doc_free(doc);
     return token;
@@ -70,7 +72,4 @@ sse_event sse_feed(sse *s, str piece)
     return result;
 }
 
-sse_event sse_end(sse *s)
-{
-    return s->line.len ? take_line(s) : SSE_NOTHING;
-}
+sse_event sse_end(sse *s) { return s->line.len ? take_line(s) : SSE_NOTHING; }

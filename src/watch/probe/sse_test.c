@@ -1,13 +1,22 @@
 #include "base/test.h"
 #include "watch/probe/sse.h"
 
-static const struct { const char *what, *stream; bool token; const char *error; } streams[] = {
-    { "text in a delta is the first token", "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"H\"}}]}\n\n", true, "" },
-    { "the role alone is no token", "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n", false, "" },
-    { "a finish without text had a token", "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n", true, "" },
+static const struct {
+    const char *what, *stream;
+    bool token;
+    const char *error;
+} streams[] = {
+    { "text in a delta is the first token",
+      "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"H\"}}]}\n\n",
+      true, "" },
+    { "the role alone is no token", "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+      false, "" },
+    { "a finish without text had a token",
+      "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n", true, "" },
     { "reasoning text counts", "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"x\"}}]}\n\n", true, "" },
     { "completions speak of text", "data: {\"choices\":[{\"text\":\"x\"}]}\n\n", true, "" },
-    { "CR LF and comments are fine", ": ping\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"H\"}}]}\r\n\r\n", true, "" },
+    { "CR LF and comments are fine", ": ping\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"H\"}}]}\r\n\r\n",
+      true, "" },
     { "a plain JSON answer counts", "{\"choices\":[{\"message\":{\"content\":\"H\"}}]}", true, "" },
     { "an error event is told", "data: {\"error\":{\"message\":\"out of memory\"}}\n\n", false, "out of memory" },
     { "an error as a plain string is told", "{\"error\":\"busy\"}", false, "busy" },
@@ -33,7 +42,8 @@ TEST(a_stream_may_be_cut_anywhere)
     str text = str_from(streams[0].stream);
     for (size_t cut = 0; cut <= text.len; cut++) {
         sse s = SSE_INIT;
-        unsigned firsts = (sse_feed(&s, str_sub(text, 0, cut)) == SSE_FIRST) + (sse_feed(&s, str_skip(text, cut)) == SSE_FIRST);
+        unsigned firsts =
+            (sse_feed(&s, str_sub(text, 0, cut)) == SSE_FIRST) + (sse_feed(&s, str_skip(text, cut)) == SSE_FIRST);
         CHECK_MSG(firsts == 1, "cut at %zu gives %u first tokens", cut, firsts);
         sse_free(&s);
     }

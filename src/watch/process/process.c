@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SETTLE_EVERY_MS 20               /* after the leader's end: is the rest of its group gone? */
-#define SETTLE_MAX_MS 2000               /* then start anyway: zombies nobody reaps stay in a group for ever */
-#define TRIM_EVERY 10                    /* samples */
+#define SETTLE_EVERY_MS 20 /* after the leader's end: is the rest of its group gone? */
+#define SETTLE_MAX_MS 2000 /* then start anyway: zombies nobody reaps stay in a group for ever */
+#define TRIM_EVERY 10      /* samples */
 #define ENV_MAX 4096
 
 extern char **environ;
@@ -21,10 +21,10 @@ struct process {
     const process_config *config;
     process_info info;
     uint64_t start_ticks;
-    uv_process_t *child;                 /* our own; NULL if adopted */
-    uv_poll_t *poll;                     /* on pidfd, if adopted */
+    uv_process_t *child; /* our own; NULL if adopted */
+    uv_poll_t *poll;     /* on pidfd, if adopted */
     int pidfd;
-    net_timer *timer;                    /* STOPPING: grace, then settling */
+    net_timer *timer; /* STOPPING: grace, then settling */
     int64_t settle_until_ns;
     bool killed;
     net_timer *report;
@@ -52,7 +52,10 @@ static void record(process *p, const char *kind, const char *message)
         json_put_i64(&w, "signal", p->info.last_signal);
     json_put_i64(&w, "restarts", p->info.restarts);
     json_end(&w, '}');
-    audit_record r = { .kind = str_from(kind), .actor = STR("galen"), .subject = str_from(p->id), .message = str_from(message),
+    audit_record r = { .kind = str_from(kind),
+                       .actor = STR("galen"),
+                       .subject = str_from(p->id),
+                       .message = str_from(message),
                        .data = buf_failed(&data) ? STR_EMPTY : buf_str(&data) };
     err e = { 0 };
     if (p->deps.audit && audit_append(p->deps.audit, &r, false, NULL, &e))
@@ -104,7 +107,7 @@ static void release_handles(process *p)
 static void on_pidfd(uv_poll_t *h, int status, int events)
 {
     process *p = h->data;
-    leader_ended(p, -1, -1);             /* not our child: how it ended is not ours to know */
+    leader_ended(p, -1, -1); /* not our child: how it ended is not ours to know */
 }
 
 /* Be told when an adopted process ends. Without pidfd (old kernel) process_sample looks each second. */
@@ -126,15 +129,16 @@ static void wait_for_end(process *p)
 static bool is_alive(const process *p)
 {
     procfs_stat s;
-    return p->info.pid > 0 && procfs_read_stat("/proc", p->info.pid, &s, NULL) == OK && s.start_ticks == p->start_ticks &&
-           s.state != 'Z' && s.state != 'X';
+    return p->info.pid > 0 && procfs_read_stat("/proc", p->info.pid, &s, NULL) == OK &&
+           s.start_ticks == p->start_ticks && s.state != 'Z' && s.state != 'X';
 }
 
 static bool adopt(process *p)
 {
     AUTO(buf_done) buf json = BUF_INIT(4096);
     json_doc *doc = NULL;
-    if (!p->deps.state || state_get(p->deps.state, "process", str_from(p->id), &json, NULL) || json_parse(buf_str(&json), &doc, NULL))
+    if (!p->deps.state || state_get(p->deps.state, "process", str_from(p->id), &json, NULL) ||
+        json_parse(buf_str(&json), &doc, NULL))
         return false;
     json_val v = json_root(doc);
     p->info.pid = (int)json_i64_or(json_get(v, "pid"), 0);
@@ -148,7 +152,7 @@ static bool adopt(process *p)
         return false;
     }
     wait_for_end(p);
-    if (!is_alive(p)) {                  /* ended, and its pid perhaps given out again, before we held it */
+    if (!is_alive(p)) { /* ended, and its pid perhaps given out again, before we held it */
         release_handles(p);
         p->info.pid = 0;
         return false;
@@ -198,8 +202,14 @@ static err_kind spawn(process *p, int log_fd, err *e)
     }
     uv_stdio_container_t out = { .flags = log_fd >= 0 ? UV_INHERIT_FD : UV_IGNORE, .data.fd = log_fd };
     uv_stdio_container_t stdio[3] = { { .flags = UV_IGNORE }, out, out };
-    uv_process_options_t o = { .exit_cb = on_exit_cb, .file = p->config->argv[0], .args = p->config->argv, .env = env,
-                               .cwd = p->config->dir, .flags = UV_PROCESS_DETACHED, .stdio_count = 3, .stdio = stdio };
+    uv_process_options_t o = { .exit_cb = on_exit_cb,
+                               .file = p->config->argv[0],
+                               .args = p->config->argv,
+                               .env = env,
+                               .cwd = p->config->dir,
+                               .flags = UV_PROCESS_DETACHED,
+                               .stdio_count = 3,
+                               .stdio = stdio };
     child->data = p;
     int rc = uv_spawn(p->deps.loop, child, &o);
     if (rc) {
@@ -208,7 +218,7 @@ static err_kind spawn(process *p, int log_fd, err *e)
         err_sys(e, -rc, "could not start \"%s\"", p->config->argv[0]);
         return err_hint(e, "Check process.command of this replica; it is an argv, no shell line.");
     }
-    uv_unref((uv_handle_t *)child);      /* a running engine must not keep galen from ending */
+    uv_unref((uv_handle_t *)child); /* a running engine must not keep galen from ending */
     p->child = child;
     p->info.pid = child->pid;
     return OK;
@@ -310,11 +320,13 @@ static void leader_ended(process *p, int code, int sig)
     p->info.proc_state = 0;
     remember(p, false);
     if (sig >= 0)
-        snprintf(message, sizeof message, "the engine was ended by signal %d (%s)%s", sig, strsignal(sig), wanted ? ", as galen asked" : "");
+        snprintf(message, sizeof message, "the engine was ended by signal %d (%s)%s", sig, strsignal(sig),
+                 wanted ? ", as galen asked" : "");
     else if (code >= 0)
         snprintf(message, sizeof message, "the engine exited with code %d%s", code, wanted ? ", as galen asked" : "");
     else
-        snprintf(message, sizeof message, "the engine ended%s; its exit code is not known because it was adopted", wanted ? ", as galen asked" : "");
+        snprintf(message, sizeof message, "the engine ended%s; its exit code is not known because it was adopted",
+                 wanted ? ", as galen asked" : "");
     record(p, "watch.process.exited", message);
     log_warn(message, KV_CSTR("replica", p->id), KV_INT("pid", p->info.pid));
     if (wanted) {
@@ -339,7 +351,8 @@ static void on_grace_over(void *ctx)
     net_timer_stop(p->timer);
     p->timer = NULL;
     p->info.state = PROCESS_RUNNING;
-    err_set(&e, ERR_TIMEOUT, "could not end process %d: it is still there %d s after SIGKILL", p->info.pid, PROCESS_KILL_WAIT_MS / 1000);
+    err_set(&e, ERR_TIMEOUT, "could not end process %d: it is still there %d s after SIGKILL", p->info.pid,
+            PROCESS_KILL_WAIT_MS / 1000);
     err_hint(&e, "State D means that it waits inside the kernel, often for a device; look at dmesg.");
     answer_later(p, &e);
 }
@@ -364,11 +377,11 @@ err_kind process_restart(process *p, int64_t grace_ms, void (*done)(void *ctx, c
         return OK;
     }
     kill(-p->info.pid, SIGTERM);
-    kill(-p->info.pid, SIGCONT);         /* a frozen process gets its SIGTERM only when it runs again */
+    kill(-p->info.pid, SIGCONT); /* a frozen process gets its SIGTERM only when it runs again */
     int64_t grace = grace_ms < 0 ? p->config->stop_grace_ms : grace_ms;
     p->timer = net_timer_start(p->deps.loop, grace, 0, on_grace_over, p);
     if (!p->timer)
-        kill(-p->info.pid, SIGKILL);     /* no memory to be patient with */
+        kill(-p->info.pid, SIGKILL); /* no memory to be patient with */
     return OK;
 }
 
@@ -454,8 +467,10 @@ void process_sample(process *p, emit *out, bool with_fds)
 {
     procfs_stat s;
     err e = { 0 };
-    bool running = p->info.state == PROCESS_STARTING || p->info.state == PROCESS_RUNNING || p->info.state == PROCESS_STOPPING;
-    bool found = running && p->info.pid > 0 && procfs_read_stat("/proc", p->info.pid, &s, NULL) == OK && s.start_ticks == p->start_ticks;
+    bool running =
+        p->info.state == PROCESS_STARTING || p->info.state == PROCESS_RUNNING || p->info.state == PROCESS_STOPPING;
+    bool found = running && p->info.pid > 0 && procfs_read_stat("/proc", p->info.pid, &s, NULL) == OK &&
+                 s.start_ticks == p->start_ticks;
     bool alive = found && s.state != 'Z' && s.state != 'X';
     if (!alive && running && p->info.adopted && !p->poll && p->info.state != PROCESS_STOPPING)
         leader_ended(p, -1, -1);

@@ -63,7 +63,8 @@ void process_log_name(char out[256], str id)
         id = str_skip(id, 8);
     for (size_t i = 0; i < id.len && len < 240; i++) {
         char c = id.ptr[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || (c == '.' && len);
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || (c == '.' && len);
         out[len++] = plain ? c : c == '/' ? '-' : '_';
     }
     snprintf(out + len, 256 - len, "%s.log", len ? "" : "engine");

@@ -5,11 +5,20 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PROCFS_FDS_MAX 1000000    /* a runaway process does not make us count for ever */
+#define PROCFS_FDS_MAX 1000000 /* a runaway process does not make us count for ever */
 
 /* Number of the fields that matter, counted as in proc(5): the one after the command is 3, the state. */
-enum { FIELD_STATE = 3, FIELD_PPID = 4, FIELD_PGRP = 5, FIELD_SESSION = 6, FIELD_UTIME = 14, FIELD_STIME = 15,
-       FIELD_THREADS = 20, FIELD_START = 22, FIELD_RSS = 24 };
+enum {
+    FIELD_STATE = 3,
+    FIELD_PPID = 4,
+    FIELD_PGRP = 5,
+    FIELD_SESSION = 6,
+    FIELD_UTIME = 14,
+    FIELD_STIME = 15,
+    FIELD_THREADS = 20,
+    FIELD_START = 22,
+    FIELD_RSS = 24
+};
 
 static void take_field(procfs_stat *s, int number, str word)
 {

@@ -9,7 +9,9 @@
 TEST(a_command_with_blanks_and_parentheses_does_not_shift_the_fields)
 {
     procfs_stat s;
-    CHECK(procfs_parse_stat(STR("1234 (a b) c (d) T 1 1234 1234 0 -1 4194560 100 0 0 0 77 23 0 0 20 0 5 0 987654 1000000 2500 18446744073709551615 1\n"), &s));
+    CHECK(procfs_parse_stat(
+        STR("1234 (a b) c (d) T 1 1234 1234 0 -1 4194560 100 0 0 0 77 23 0 0 20 0 5 0 987654 1000000 2500 18446744073709551615 1\n"),
+        &s));
     CHECK_EQ(s.pid, 1234);
     CHECK_EQ(s.state, 'T');
     CHECK_EQ(s.session, 1234);
@@ -56,7 +58,7 @@ TEST(a_log_beyond_its_maximum_is_kept_once_and_cut)
     CHECK_OK(process_log_trim(path, 9, &e), e);
     CHECK(stat(path, &st) == 0 && st.st_size == 0);
     CHECK(stat(old, &st) == 0 && st.st_size == 10);
-    CHECK_EQ(write(fd, "x", 1), 1);               /* the engine goes on appending */
+    CHECK_EQ(write(fd, "x", 1), 1); /* the engine goes on appending */
     CHECK(stat(path, &st) == 0 && st.st_size == 1);
     close(fd);
 }

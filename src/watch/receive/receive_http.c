@@ -13,9 +13,11 @@ static void count(const remote_write_stats *stats, size_t appended)
     static const char *const help = "What came in by remote write.";
     own_add(own_counter("galen_watch_remote_write_samples_total", NULL, help), (double)appended);
     own_add(own_counter("galen_watch_remote_write_ignored_total", "kind=\"exemplar\"", help), (double)stats->exemplars);
-    own_add(own_counter("galen_watch_remote_write_ignored_total", "kind=\"histogram\"", help), (double)stats->histograms);
+    own_add(own_counter("galen_watch_remote_write_ignored_total", "kind=\"histogram\"", help),
+            (double)stats->histograms);
     own_add(own_counter("galen_watch_remote_write_ignored_total", "kind=\"metadata\"", help), (double)stats->metadata);
-    own_add(own_counter("galen_watch_remote_write_ignored_total", "kind=\"invalid_series\"", help), (double)stats->invalid);
+    own_add(own_counter("galen_watch_remote_write_ignored_total", "kind=\"invalid_series\"", help),
+            (double)stats->invalid);
 }
 
 static void reply_text(http_request *req, int status, const char *text)
@@ -27,8 +29,11 @@ static void reply_rejected(http_request *req, const remote_write_stats *stats, c
 {
     char text[700];
     const err *why = stats->invalid ? &stats->first : &r->first;
-    snprintf(text, sizeof text, "%zu samples kept; refused: %zu out of order, %zu duplicate, %zu too old, %zu over a limit, %zu series with invalid labels; first: %s\n",
-             r->appended, r->out_of_order, r->duplicate, r->too_old, r->limited, stats->invalid, why->message[0] ? why->message : "unknown");
+    snprintf(
+        text, sizeof text,
+        "%zu samples kept; refused: %zu out of order, %zu duplicate, %zu too old, %zu over a limit, %zu series with invalid labels; first: %s\n",
+        r->appended, r->out_of_order, r->duplicate, r->too_old, r->limited, stats->invalid,
+        why->message[0] ? why->message : "unknown");
     reply_text(req, 400, text);
 }
 
@@ -69,6 +74,9 @@ void remote_write_handle(http_request *req)
         return;
     }
     snprintf(text, sizeof text, "%s\n", e.message);
-    int status = k == ERR_UNSUPPORTED ? 415 : k == ERR_LIMIT ? 413 : k == ERR_PARSE || k == ERR_INVALID || k == ERR_CORRUPT ? 400 : 503;
+    int status = k == ERR_UNSUPPORTED                                     ? 415
+                 : k == ERR_LIMIT                                         ? 413
+                 : k == ERR_PARSE || k == ERR_INVALID || k == ERR_CORRUPT ? 400
+                                                                          : 503;
     reply_text(req, status, text);
 }

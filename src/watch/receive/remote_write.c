@@ -1,9 +1,16 @@
 #include "watch/receive/remote_write.h"
 
 /* ---- the protobuf wire format: a field is a key (number << 3 | type) and its payload ---- */
-typedef struct pb { const uint8_t *at, *end; } pb;
+typedef struct pb {
+    const uint8_t *at, *end;
+} pb;
 typedef enum pb_type { PB_VARINT = 0, PB_FIXED64 = 1, PB_BYTES = 2, PB_FIXED32 = 5 } pb_type;
-typedef struct pb_field { uint32_t number; pb_type type; uint64_t value; str bytes; } pb_field;
+typedef struct pb_field {
+    uint32_t number;
+    pb_type type;
+    uint64_t value;
+    str bytes;
+} pb_field;
 
 static pb pb_of(str s)
 {
@@ -47,27 +54,20 @@ static int pb_next(pb *r, pb_field *f)
         return -1;
     *f = (pb_field){ .number = (uint32_t)(key >> 3), .type = (pb_type)(key & 7) };
     switch (key & 7) {
-    case PB_VARINT:
-        return pb_varint(r, &f->value) ? 1 : -1;
-    case PB_FIXED64:
-        return pb_fixed(r, 8, &f->value) ? 1 : -1;
-    case PB_FIXED32:
-        return pb_fixed(r, 4, &f->value) ? 1 : -1;
+    case PB_VARINT: return pb_varint(r, &f->value) ? 1 : -1;
+    case PB_FIXED64: return pb_fixed(r, 8, &f->value) ? 1 : -1;
+    case PB_FIXED32: return pb_fixed(r, 4, &f->value) ? 1 : -1;
     case PB_BYTES:
         if (!pb_varint(r, &f->value) || f->value > (uint64_t)(r->end - r->at))
             return -1;
         f->bytes = str_of((const char *)r->at, (size_t)f->value);
         r->at += f->value;
         return 1;
-    default:                       /* groups (3, 4) left the language long ago */
-        return -1;
+    default: /* groups (3, 4) left the language long ago */ return -1;
     }
 }
 
-static bool is_message(const pb_field *f, uint32_t number)
-{
-    return f->number == number && f->type == PB_BYTES;
-}
+static bool is_message(const pb_field *f, uint32_t number) { return f->number == number && f->type == PB_BYTES; }
 
 static err_kind broken(err *e, const char *what, size_t series)
 {
@@ -104,7 +104,8 @@ static err_kind count_request(str body, remote_write_stats *stats, err *e)
     if (more < 0)
         return broken(e, "message", stats->series);
     if (stats->samples > REMOTE_WRITE_MAX_SAMPLES)
-        return err_set(e, ERR_LIMIT, "remote write request has %zu samples, the limit is %d", stats->samples, REMOTE_WRITE_MAX_SAMPLES);
+        return err_set(e, ERR_LIMIT, "remote write request has %zu samples, the limit is %d", stats->samples,
+                       REMOTE_WRITE_MAX_SAMPLES);
     return OK;
 }
 
@@ -151,10 +152,12 @@ static err_kind check_labels(label *at, size_t *n, size_t series, err *e)
         return err_context(e, "series %zu", series);
     labels l = { at, *n };
     if (!metric_name_valid(labels_name(l)))
-        return err_set(e, ERR_INVALID, "series %zu has no valid metric name: \"%" STR_FMT "\"", series, STR_ARG(labels_name(l)));
+        return err_set(e, ERR_INVALID, "series %zu has no valid metric name: \"%" STR_FMT "\"", series,
+                       STR_ARG(labels_name(l)));
     for (size_t i = 0; i < *n; i++) {
         if (!label_name_valid(at[i].name))
-            return err_set(e, ERR_INVALID, "series %zu has the invalid label name \"%" STR_FMT "\"", series, STR_ARG(at[i].name));
+            return err_set(e, ERR_INVALID, "series %zu has the invalid label name \"%" STR_FMT "\"", series,
+                           STR_ARG(at[i].name));
     }
     return OK;
 }

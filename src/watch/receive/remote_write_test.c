@@ -50,7 +50,7 @@ TEST(a_request_becomes_sorted_rows)
     err e = { 0 };
     one_series(&request, "up", NULL, 1000, 1.5);
     one_series(&request, "down", "zone", -5, -0.0);
-    put_bytes(&request, 3, STR("\x12\x02up"));                 /* metadata */
+    put_bytes(&request, 3, STR("\x12\x02up")); /* metadata */
     put_bytes(&request, 99, STR("a field of the future"));
     CHECK_OK(remote_write_decode(buf_str(&request), &a, &rows, &n, &e), e);
     CHECK_EQ(n, 2);
@@ -64,7 +64,9 @@ TEST(a_request_becomes_sorted_rows)
 
 TEST(a_series_with_impossible_labels_is_left_out_and_told)
 {
-    static const struct { const char *what, *name, *label; } cases[] = {
+    static const struct {
+        const char *what, *name, *label;
+    } cases[] = {
         { "a metric name that starts with a digit", "1up", NULL },
         { "an empty metric name", "", NULL },
         { "a label name with a blank", "up", "a b" },
@@ -80,7 +82,8 @@ TEST(a_series_with_impossible_labels_is_left_out_and_told)
         err e = { 0 };
         one_series(&request, cases[i].name, cases[i].label, 1, 1);
         one_series(&request, "good", NULL, 1, 1);
-        CHECK_MSG(remote_write_read(buf_str(&request), &a, &rows, &n, &stats, &e) == OK, "%s: %s", cases[i].what, e.message);
+        CHECK_MSG(remote_write_read(buf_str(&request), &a, &rows, &n, &stats, &e) == OK, "%s: %s", cases[i].what,
+                  e.message);
         CHECK_MSG(stats.invalid == 1 && n == 1, "%s: %zu invalid, %zu rows", cases[i].what, stats.invalid, n);
         CHECK_MSG(stats.first.message[0], "%s", cases[i].what);
         CHECK_MSG(remote_write_decode(buf_str(&request), &a, &rows, &n, &e) != OK, "%s", cases[i].what);
@@ -96,7 +99,7 @@ TEST(every_cut_of_a_request_is_refused_or_shorter_never_read_beyond)
         AUTO(arena_done) arena a = arena_init(1 << 20);
         sample_row *rows;
         size_t n = 0;
-        char *copy = mem_dup(request.ptr, MAX(cut, 1));        /* so that the sanitizer sees the end */
+        char *copy = mem_dup(request.ptr, MAX(cut, 1)); /* so that the sanitizer sees the end */
         err_kind k = remote_write_decode(str_of(copy, cut), &a, &rows, &n, &(err){ 0 });
         CHECK_MSG(k == ERR_PARSE || (k == OK && n < 2), "cut at %zu gives kind %d, %zu rows", cut, k, n);
         mem_free(copy);
@@ -105,7 +108,10 @@ TEST(every_cut_of_a_request_is_refused_or_shorter_never_read_beyond)
 
 TEST(wire_types_and_varints_that_do_not_exist_are_refused)
 {
-    static const struct { const char *what; str bytes; } cases[] = {
+    static const struct {
+        const char *what;
+        str bytes;
+    } cases[] = {
         { "a varint of eleven bytes", STR_INIT("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01") },
         { "a group", STR_INIT("\x0b") },
         { "field number zero", STR_INIT("\x02\x01x") },

@@ -1,27 +1,27 @@
 #include "watch/scrape/page.h"
 #include "base/hash.h"
 
-#define PAGE_ARENA_MAX (1u << 20)         /* for building one series' labels */
+#define PAGE_ARENA_MAX (1u << 20) /* for building one series' labels */
 #define PAGE_META_MAX (4u << 20)
 #define PAGE_MODEL_MAX 256
 
 typedef struct page_series {
     uint64_t hash;
-    label_set *labels;                    /* NULL: relabelling drops it */
+    label_set *labels; /* NULL: relabelling drops it */
     uint64_t ref;
-    uint32_t round;                       /* the last good page it was on */
-    bool timed;                           /* brings its own timestamps: no markers */
-    bool live;                            /* a marker is owed when it goes */
+    uint32_t round; /* the last good page it was on */
+    bool timed;     /* brings its own timestamps: no markers */
+    bool live;      /* a marker is owed when it goes */
     engine_role role;
     uint32_t len;
-    char text[];                          /* as on the page */
+    char text[]; /* as on the page */
 } page_series;
 
 struct page_cache {
-    page_series **slots;                  /* open addressing, power of two */
+    page_series **slots; /* open addressing, power of two */
     size_t cap, len;
     uint32_t round;
-    bool failed_round;                    /* this round's page was broken: nothing is forgotten on its account */
+    bool failed_round; /* this round's page was broken: nothing is forgotten on its account */
     arena scratch, meta_arena;
     vec(exposition_meta) metas;
     uint64_t meta_hash;
@@ -148,13 +148,17 @@ static err_kind check_limits(const scrape_job *j, labels l, err *e)
     if (!j)
         return OK;
     if (j->label_limit > 0 && l.len > (size_t)j->label_limit)
-        return err_set(e, ERR_LIMIT, "series \"%" STR_FMT "\" has %zu labels, label_limit is %" PRId64, STR_ARG(name), l.len, j->label_limit);
+        return err_set(e, ERR_LIMIT, "series \"%" STR_FMT "\" has %zu labels, label_limit is %" PRId64, STR_ARG(name),
+                       l.len, j->label_limit);
     for (size_t i = 0; i < l.len; i++) {
         if (j->label_name_length_limit > 0 && l.at[i].name.len > (size_t)j->label_name_length_limit)
-            return err_set(e, ERR_LIMIT, "series \"%" STR_FMT "\" has a label name of %zu bytes, label_name_length_limit is %" PRId64,
+            return err_set(e, ERR_LIMIT,
+                           "series \"%" STR_FMT "\" has a label name of %zu bytes, label_name_length_limit is %" PRId64,
                            STR_ARG(name), l.at[i].name.len, j->label_name_length_limit);
         if (j->label_value_length_limit > 0 && l.at[i].value.len > (size_t)j->label_value_length_limit)
-            return err_set(e, ERR_LIMIT, "series \"%" STR_FMT "\" has a label value of %zu bytes, label_value_length_limit is %" PRId64,
+            return err_set(e, ERR_LIMIT,
+                           "series \"%" STR_FMT
+                           "\" has a label value of %zu bytes, label_value_length_limit is %" PRId64,
                            STR_ARG(name), l.at[i].value.len, j->label_value_length_limit);
     }
     return OK;
@@ -167,10 +171,11 @@ static err_kind final_labels(page_cache *c, const page_rules *r, labels page, la
     merge_labels(&b, page, r, &c->scratch);
     *ret = NULL;
     if (!b.failed && r->job && r->job->metric_relabel.len && !relabel_apply(&r->job->metric_relabel, &b))
-        return b.failed ? err_nomem(e) : OK;                 /* dropped */
+        return b.failed ? err_nomem(e) : OK; /* dropped */
     labels l = labels_finish(&b);
     if (b.failed)
-        return err_set(e, ERR_LIMIT, "the labels of \"%" STR_FMT "\" are too many or too long", STR_ARG(labels_name(page)));
+        return err_set(e, ERR_LIMIT, "the labels of \"%" STR_FMT "\" are too many or too long",
+                       STR_ARG(labels_name(page)));
     err_kind k = check_limits(r->job, l, e);
     if (k)
         return k;
@@ -262,7 +267,8 @@ static void keep_meta(page_cache *c, const exposition_parser *p)
     arena_reset(&c->meta_arena);
     for (size_t i = 0; i < n; i++) {
         exposition_meta m = exposition_meta_at(p, i);
-        exposition_meta copy = { arena_str(&c->meta_arena, m.family), arena_str(&c->meta_arena, m.help), arena_str(&c->meta_arena, m.unit), m.type };
+        exposition_meta copy = { arena_str(&c->meta_arena, m.family), arena_str(&c->meta_arena, m.help),
+                                 arena_str(&c->meta_arena, m.unit), m.type };
         if (!copy.family.ptr || !copy.help.ptr || !copy.unit.ptr || vec_push(&c->metas, copy))
             return;
     }
@@ -324,15 +330,9 @@ err_kind page_read(page_cache *c, const page_rules *r, str body, bool openmetric
     return k;
 }
 
-err_kind page_fail(page_cache *c, int64_t now_ms, row_vec *rows)
-{
-    return mark_missing(c, true, now_ms, rows);
-}
+err_kind page_fail(page_cache *c, int64_t now_ms, row_vec *rows) { return mark_missing(c, true, now_ms, rows); }
 
-static bool on_last_page(const page_cache *c, const page_series *s)
-{
-    return s->round == c->round;
-}
+static bool on_last_page(const page_cache *c, const page_series *s) { return s->round == c->round; }
 
 void page_settle(page_cache *c)
 {
@@ -342,7 +342,7 @@ void page_settle(page_cache *c)
     for (size_t i = 0; i < c->cap; i++)
         gone += c->slots[i] && c->slots[i]->round != c->round;
     if (gone)
-        (void)rebuild(c, c->cap, on_last_page);   /* without memory they are forgotten next time */
+        (void)rebuild(c, c->cap, on_last_page); /* without memory they are forgotten next time */
 }
 
 const char *page_refused(str body, str content_type)

@@ -1,7 +1,14 @@
 #include "base/test.h"
 #include "watch/scrape/page.h"
 
-typedef struct bench { page_cache *cache; scrape_job job; label base[2]; row_vec rows; page_result result; err e; } bench;
+typedef struct bench {
+    page_cache *cache;
+    scrape_job job;
+    label base[2];
+    row_vec rows;
+    page_result result;
+    err e;
+} bench;
 
 static bench bench_new(void)
 {
@@ -112,7 +119,8 @@ TEST(a_label_of_the_page_moves_aside_for_ours_unless_it_is_honoured)
 {
     bench b = bench_new();
     CHECK_EQ(read_page(&b, "a{job=\"x\",exported_job=\"y\"} 1\n", 1000), OK);
-    CHECK_STR(str_from(row_text(&b, 0)), "a{exported_exported_job=\"x\",exported_job=\"y\",instance=\"i:1\",job=\"j\"} 1");
+    CHECK_STR(str_from(row_text(&b, 0)),
+              "a{exported_exported_job=\"x\",exported_job=\"y\",instance=\"i:1\",job=\"j\"} 1");
     bench_done(&b);
     b = bench_new();
     b.job.honor_labels = true;
@@ -123,11 +131,21 @@ TEST(a_label_of_the_page_moves_aside_for_ours_unless_it_is_honoured)
 
 TEST(limits_fail_the_whole_page_and_say_which)
 {
-    static const struct { const char *what; scrape_job job; const char *page, *message; } cases[] = {
+    static const struct {
+        const char *what;
+        scrape_job job;
+        const char *page, *message;
+    } cases[] = {
         { "too many samples", { .sample_limit = 1 }, "a 1\nb 1\n", "sample_limit" },
         { "too many labels", { .label_limit = 3 }, "a{x=\"y\"} 1\n", "label_limit" },
-        { "a label name too long", { .label_name_length_limit = 8 }, "a{long_label=\"y\"} 1\n", "label_name_length_limit" },
-        { "a label value too long", { .label_value_length_limit = 3 }, "a{x=\"yyyyyy\"} 1\n", "label_value_length_limit" },
+        { "a label name too long",
+          { .label_name_length_limit = 8 },
+          "a{long_label=\"y\"} 1\n",
+          "label_name_length_limit" },
+        { "a label value too long",
+          { .label_value_length_limit = 3 },
+          "a{x=\"yyyyyy\"} 1\n",
+          "label_value_length_limit" },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         bench b = bench_new();
@@ -188,7 +206,8 @@ TEST(reading_a_page_survives_any_failed_allocation)
         label base[1] = { { STR("job"), STR("j") } };
         page_rules r = { .target = { base, 1 }, .job = &b.job };
         fault_alloc(nth);
-        err_kind k = page_read(b.cache, &r, STR("# HELP a x\n# TYPE a counter\na{x=\"y\\n\"} 1\nb 2\n"), false, 1000, &b.rows, &b.result, &b.e);
+        err_kind k = page_read(b.cache, &r, STR("# HELP a x\n# TYPE a counter\na{x=\"y\\n\"} 1\nb 2\n"), false, 1000,
+                               &b.rows, &b.result, &b.e);
         bool fired = fault_fired();
         CHECK_MSG(k == OK || fired, "%s", b.e.message);
         if (k)

@@ -2,14 +2,18 @@
 
 #define POOL_ARENA_MAX (64u << 20)
 
-typedef struct member { target *target; replica *replica; } member;
+typedef struct member {
+    target *target;
+    replica *replica;
+} member;
 
 struct pool {
     replica_deps deps;
     watch_config *generation;
     const scrape_job *job;
     arena arena;
-    target_spec *specs; size_t spec_count;
+    target_spec *specs;
+    size_t spec_count;
     vec(member) members;
     char down_reason[400];
 };
@@ -43,8 +47,12 @@ static void on_settled(void *ctx, target *t)
 
 static err_kind open_targets(pool *p, err *e)
 {
-    target_deps d = { .loop = p->deps.loop, .client = p->deps.client, .sink = p->deps.sink, .on_scrape = on_scrape,
-                      .on_settled = on_settled, .ctx = p };
+    target_deps d = { .loop = p->deps.loop,
+                      .client = p->deps.client,
+                      .sink = p->deps.sink,
+                      .on_scrape = on_scrape,
+                      .on_settled = on_settled,
+                      .ctx = p };
     for (size_t i = 0; i < p->spec_count; i++) {
         member m = { 0 };
         if (p->specs[i].dropped)

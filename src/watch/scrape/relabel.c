@@ -2,7 +2,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 
-#define RELABEL_TEXT_MAX (1u << 20)       /* joined source values, one replacement */
+#define RELABEL_TEXT_MAX (1u << 20) /* joined source values, one replacement */
 
 typedef struct action_row {
     const char *name;
@@ -13,14 +13,21 @@ typedef struct action_row {
 static bool do_replace(const relabel_rule *r, labels_builder *b, str value);
 static bool do_keep(const relabel_rule *r, labels_builder *b, str value) { return regex_match(r->re, value); }
 static bool do_drop(const relabel_rule *r, labels_builder *b, str value) { return !regex_match(r->re, value); }
-static bool do_keepequal(const relabel_rule *r, labels_builder *b, str value) { return str_eq(value, relabel_get(b, r->target)); }
-static bool do_dropequal(const relabel_rule *r, labels_builder *b, str value) { return !str_eq(value, relabel_get(b, r->target)); }
+static bool do_keepequal(const relabel_rule *r, labels_builder *b, str value)
+{
+    return str_eq(value, relabel_get(b, r->target));
+}
+static bool do_dropequal(const relabel_rule *r, labels_builder *b, str value)
+{
+    return !str_eq(value, relabel_get(b, r->target));
+}
 static bool do_hashmod(const relabel_rule *r, labels_builder *b, str value);
 static bool do_labelmap(const relabel_rule *r, labels_builder *b, str value);
 static bool do_labeldrop(const relabel_rule *r, labels_builder *b, str value);
 static bool do_labelkeep(const relabel_rule *r, labels_builder *b, str value);
 static bool do_case(const relabel_rule *r, labels_builder *b, str value);
 
+/* clang-format off */
 static const action_row actions[RELABEL_ACTION_COUNT] = {
     /*                       name         apply         target sources modulus */
     [RELABEL_REPLACE]   = { "replace",   do_replace,   true,  false,  false },
@@ -35,6 +42,7 @@ static const action_row actions[RELABEL_ACTION_COUNT] = {
     [RELABEL_LOWERCASE] = { "lowercase", do_case,      true,  true,   false },
     [RELABEL_UPPERCASE] = { "uppercase", do_case,      true,  true,   false },
 };
+/* clang-format on */
 
 /* ---- reading ---- */
 typedef struct raw_rule {
@@ -43,7 +51,10 @@ typedef struct raw_rule {
     int64_t modulus;
 } raw_rule;
 
-#define FIELD(key, type, member, preset, help) { key, type, offsetof(raw_rule, member), false, preset, 0, 0, help }
+#define FIELD(key, type, member, preset, help)                                                                         \
+    {                                                                                                                  \
+        key, type, offsetof(raw_rule, member), false, preset, 0, 0, help                                               \
+    }
 static const config_field rule_fields[] = {
     FIELD("source_labels", CONFIG_STR_LIST, sources, NULL, "labels whose values are joined"),
     FIELD("separator", CONFIG_STR, separator, ";", "put between the joined values"),
@@ -51,7 +62,8 @@ static const config_field rule_fields[] = {
     FIELD("regex", CONFIG_STR, pattern, "(.*)", "what the joined values (or label names) must match, anchored"),
     FIELD("replacement", CONFIG_STR, replacement, "$1", "the new value; $1 is the first group"),
     FIELD("modulus", CONFIG_INT, modulus, NULL, "for hashmod"),
-    FIELD("action", CONFIG_STR, action, "replace", "replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase"),
+    FIELD("action", CONFIG_STR, action, "replace",
+          "replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase"),
 };
 #undef FIELD
 
@@ -107,7 +119,8 @@ static err_kind parse_rule(const yaml_doc *doc, const yaml_node *at, arena *a, r
         return err_nomem(e);
     if (k) {
         const yaml_node *place = yaml_get(at, "regex");
-        return yaml_error(doc, place ? place : at, e, "cannot compile regex \"%" STR_FMT "\": %s", STR_ARG(raw.pattern), why.message);
+        return yaml_error(doc, place ? place : at, e, "cannot compile regex \"%" STR_FMT "\": %s", STR_ARG(raw.pattern),
+                          why.message);
     }
     return OK;
 }
@@ -190,7 +203,7 @@ static bool do_labelmap(const relabel_rule *r, labels_builder *b, str value)
 {
     label now[LABELS_MAX];
     size_t len = b->len;
-    memcpy(now, b->at, len * sizeof *now);     /* rules see the labels as they were */
+    memcpy(now, b->at, len * sizeof *now); /* rules see the labels as they were */
     for (size_t i = 0; i < len; i++) {
         str groups[REGEX_MAX_GROUPS];
         size_t n = MIN(regex_group_count(r->re) + 1, REGEX_MAX_GROUPS);

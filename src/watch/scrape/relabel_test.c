@@ -2,12 +2,18 @@
 #include "watch/scrape/relabel.h"
 
 /* Label sets as "a=1,b=2"; the want of "-" is dropped. Rows are Prometheus's own cases in short. */
-static const struct { const char *what, *yaml, *have, *want; } rows[] = {
+static const struct {
+    const char *what, *yaml, *have, *want;
+} rows[] = {
     { "replace writes the joined value", "[{source_labels: [a, b], target_label: c}]", "a=1,b=2", "a=1,b=2,c=1;2" },
-    { "replace takes groups", "[{source_labels: [a], regex: 'x(.*)', replacement: '${1}y', target_label: c}]", "a=xq", "a=xq,c=qy" },
-    { "replace without a match changes nothing", "[{source_labels: [a], regex: 'x', target_label: c, replacement: z}]", "a=xq", "a=xq" },
-    { "replace with an empty value deletes", "[{source_labels: [zz], target_label: a, replacement: ''}]", "a=1,b=2", "b=2" },
-    { "a target label may be made of groups", "[{source_labels: [a], regex: '(.)(.)', target_label: 'l_$1', replacement: '$2'}]", "a=xy", "a=xy,l_x=y" },
+    { "replace takes groups", "[{source_labels: [a], regex: 'x(.*)', replacement: '${1}y', target_label: c}]", "a=xq",
+      "a=xq,c=qy" },
+    { "replace without a match changes nothing", "[{source_labels: [a], regex: 'x', target_label: c, replacement: z}]",
+      "a=xq", "a=xq" },
+    { "replace with an empty value deletes", "[{source_labels: [zz], target_label: a, replacement: ''}]", "a=1,b=2",
+      "b=2" },
+    { "a target label may be made of groups",
+      "[{source_labels: [a], regex: '(.)(.)', target_label: 'l_$1', replacement: '$2'}]", "a=xy", "a=xy,l_x=y" },
     { "keep lets through what matches", "[{source_labels: [a], regex: '1|2', action: keep}]", "a=2", "a=2" },
     { "keep drops what does not", "[{source_labels: [a], regex: '1|2', action: keep}]", "a=12", "-" },
     { "drop drops what matches", "[{source_labels: [a], regex: '1.*', action: drop}]", "a=12", "-" },
@@ -19,8 +25,10 @@ static const struct { const char *what, *yaml, *have, *want; } rows[] = {
     { "lowercase", "[{source_labels: [a], target_label: a, action: lowercase}]", "a=AbC-1", "a=abc-1" },
     { "uppercase", "[{source_labels: [a], target_label: a, action: Uppercase}]", "a=AbC-1", "a=ABC-1" },
     /* 976 is what Prometheus's own test of relabelling has: md5("baz"), last eight bytes, big-endian, modulo 1000 */
-    { "hashmod agrees with Prometheus", "[{source_labels: [c], target_label: d, modulus: 1000, action: hashmod}]", "c=baz", "c=baz,d=976" },
-    { "rules run one after another", "[{source_labels: [a], target_label: b}, {source_labels: [b], regex: '1', action: drop}]", "a=1", "-" },
+    { "hashmod agrees with Prometheus", "[{source_labels: [c], target_label: d, modulus: 1000, action: hashmod}]",
+      "c=baz", "c=baz,d=976" },
+    { "rules run one after another",
+      "[{source_labels: [a], target_label: b}, {source_labels: [b], regex: '1', action: drop}]", "a=1", "-" },
 };
 
 static labels_builder builder_of(const char *text, arena *a)
@@ -63,7 +71,9 @@ TEST(each_action_does_what_prometheus_does)
 
 TEST(rules_that_make_no_sense_are_refused_with_their_place)
 {
-    static const struct { const char *yaml, *message; } bad[] = {
+    static const struct {
+        const char *yaml, *message;
+    } bad[] = {
         { "[{action: replce}]", "replce" },
         { "[{source_labels: [a], action: hashmod, target_label: b}]", "modulus" },
         { "[{source_labels: [a]}]", "target_label" },

@@ -5,12 +5,14 @@
 
 /* Service discovery we do not speak yet. The job loads and is shown as down, with this list's word in the reason. */
 static const char *const foreign_discovery[] = {
-    "azure_sd_configs", "consul_sd_configs", "digitalocean_sd_configs", "dns_sd_configs", "docker_sd_configs",
-    "dockerswarm_sd_configs", "ec2_sd_configs", "eureka_sd_configs", "gce_sd_configs", "hetzner_sd_configs",
-    "http_sd_configs", "ionos_sd_configs", "kubernetes_sd_configs", "kuma_sd_configs", "lightsail_sd_configs",
-    "linode_sd_configs", "marathon_sd_configs", "nerve_sd_configs", "nomad_sd_configs", "openstack_sd_configs",
-    "ovhcloud_sd_configs", "puppetdb_sd_configs", "scaleway_sd_configs", "serverset_sd_configs", "stackit_sd_configs",
-    "triton_sd_configs", "uyuni_sd_configs", "vultr_sd_configs", "file_sd_configs",
+    "azure_sd_configs",      "consul_sd_configs",      "digitalocean_sd_configs", "dns_sd_configs",
+    "docker_sd_configs",     "dockerswarm_sd_configs", "ec2_sd_configs",          "eureka_sd_configs",
+    "gce_sd_configs",        "hetzner_sd_configs",     "http_sd_configs",         "ionos_sd_configs",
+    "kubernetes_sd_configs", "kuma_sd_configs",        "lightsail_sd_configs",    "linode_sd_configs",
+    "marathon_sd_configs",   "nerve_sd_configs",       "nomad_sd_configs",        "openstack_sd_configs",
+    "ovhcloud_sd_configs",   "puppetdb_sd_configs",    "scaleway_sd_configs",     "serverset_sd_configs",
+    "stackit_sd_configs",    "triton_sd_configs",      "uyuni_sd_configs",        "vultr_sd_configs",
+    "file_sd_configs",
 };
 #define FOREIGN_COUNT COUNT_OF(foreign_discovery)
 
@@ -21,13 +23,24 @@ typedef struct raw_job {
     char *bearer, *bearer_file;
 } raw_job;
 
-#define JOB(key, type, member, preset, help) { key, type, offsetof(raw_job, job.member), false, preset, 0, 0, help }
-#define RAW(key, type, member, help) { key, type, offsetof(raw_job, member), false, NULL, 0, 0, help }
-#define IGNORED(key) { key, CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" }
+#define JOB(key, type, member, preset, help)                                                                           \
+    {                                                                                                                  \
+        key, type, offsetof(raw_job, job.member), false, preset, 0, 0, help                                            \
+    }
+#define RAW(key, type, member, help)                                                                                   \
+    {                                                                                                                  \
+        key, type, offsetof(raw_job, member), false, NULL, 0, 0, help                                                  \
+    }
+#define IGNORED(key)                                                                                                   \
+    {                                                                                                                  \
+        key, CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far"                                   \
+    }
 static const config_field job_fields[] = {
     { "job_name", CONFIG_STR, offsetof(raw_job, job.name), true, NULL, 0, 0, "value of the label job" },
-    { "scrape_interval", CONFIG_DURATION, offsetof(raw_job, job.interval_ms), false, NULL, SCRAPE_MIN_INTERVAL_MS, 86400000, "how often" },
-    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_job, job.timeout_ms), false, NULL, SCRAPE_MIN_INTERVAL_MS, 86400000, "how long one scrape may take" },
+    { "scrape_interval", CONFIG_DURATION, offsetof(raw_job, job.interval_ms), false, NULL, SCRAPE_MIN_INTERVAL_MS,
+      86400000, "how often" },
+    { "scrape_timeout", CONFIG_DURATION, offsetof(raw_job, job.timeout_ms), false, NULL, SCRAPE_MIN_INTERVAL_MS,
+      86400000, "how long one scrape may take" },
     JOB("metrics_path", CONFIG_STR, metrics_path, "/metrics", "path of the page"),
     JOB("scheme", CONFIG_STR, scheme, "http", "http or https"),
     JOB("honor_labels", CONFIG_BOOL, honor_labels, "false", "labels on the page win over ours"),
@@ -37,8 +50,10 @@ static const config_field job_fields[] = {
     JOB("sample_limit", CONFIG_INT, sample_limit, "0", "more samples on a page fail the scrape; 0: no limit"),
     JOB("target_limit", CONFIG_INT, target_limit, "0", "more targets fail the job; 0: no limit"),
     JOB("label_limit", CONFIG_INT, label_limit, "0", "more labels on a series fail the scrape; 0: no limit"),
-    JOB("label_name_length_limit", CONFIG_INT, label_name_length_limit, "0", "a longer label name fails the scrape; 0: no limit"),
-    JOB("label_value_length_limit", CONFIG_INT, label_value_length_limit, "0", "a longer label value fails the scrape; 0: no limit"),
+    JOB("label_name_length_limit", CONFIG_INT, label_name_length_limit, "0",
+        "a longer label name fails the scrape; 0: no limit"),
+    JOB("label_value_length_limit", CONFIG_INT, label_value_length_limit, "0",
+        "a longer label value fails the scrape; 0: no limit"),
     RAW("params", CONFIG_NODE, params, "URL parameters: {name: [values]}"),
     RAW("relabel_configs", CONFIG_NODE, relabel, "rules on targets before they are scraped"),
     RAW("metric_relabel_configs", CONFIG_NODE, metric_relabel, "rules on series before they are kept"),
@@ -48,13 +63,28 @@ static const config_field job_fields[] = {
     RAW("tls_config", CONFIG_NODE, tls, "{ca_file, insecure_skip_verify}"),
     RAW("bearer_token", CONFIG_CSTR, bearer, "older spelling of authorization"),
     RAW("bearer_token_file", CONFIG_CSTR, bearer_file, "older spelling of authorization"),
-    IGNORED("track_timestamps_staleness"), IGNORED("scrape_protocols"), IGNORED("fallback_scrape_protocol"),
-    IGNORED("scrape_fallback_protocol"), IGNORED("scrape_classic_histograms"), IGNORED("always_scrape_classic_histograms"),
-    IGNORED("convert_classic_histograms_to_nhcb"), IGNORED("scrape_native_histograms"), IGNORED("scrape_failure_log_file"),
-    IGNORED("enable_compression"), IGNORED("native_histogram_bucket_limit"), IGNORED("native_histogram_min_bucket_factor"),
-    IGNORED("keep_dropped_targets"), IGNORED("metric_name_validation_scheme"), IGNORED("metric_name_escaping_scheme"),
-    IGNORED("oauth2"), IGNORED("enable_http2"), IGNORED("proxy_url"), IGNORED("no_proxy"),
-    IGNORED("proxy_from_environment"), IGNORED("proxy_connect_header"), IGNORED("http_headers"),
+    IGNORED("track_timestamps_staleness"),
+    IGNORED("scrape_protocols"),
+    IGNORED("fallback_scrape_protocol"),
+    IGNORED("scrape_fallback_protocol"),
+    IGNORED("scrape_classic_histograms"),
+    IGNORED("always_scrape_classic_histograms"),
+    IGNORED("convert_classic_histograms_to_nhcb"),
+    IGNORED("scrape_native_histograms"),
+    IGNORED("scrape_failure_log_file"),
+    IGNORED("enable_compression"),
+    IGNORED("native_histogram_bucket_limit"),
+    IGNORED("native_histogram_min_bucket_factor"),
+    IGNORED("keep_dropped_targets"),
+    IGNORED("metric_name_validation_scheme"),
+    IGNORED("metric_name_escaping_scheme"),
+    IGNORED("oauth2"),
+    IGNORED("enable_http2"),
+    IGNORED("proxy_url"),
+    IGNORED("no_proxy"),
+    IGNORED("proxy_from_environment"),
+    IGNORED("proxy_connect_header"),
+    IGNORED("http_headers"),
     IGNORED("extra_scrape_metrics"),
 };
 #undef JOB
@@ -76,20 +106,31 @@ uint64_t yaml_fingerprint(const yaml_node *n, uint64_t seed)
 }
 
 /* ---- authentication ---- */
-typedef struct raw_basic { char *username, *username_file, *password, *password_file; } raw_basic;
+typedef struct raw_basic {
+    char *username, *username_file, *password, *password_file;
+} raw_basic;
 static const config_field basic_fields[] = {
     { "username", CONFIG_CSTR, offsetof(raw_basic, username), false, NULL, 0, 0, "user name" },
     { "username_file", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
     { "password", CONFIG_CSTR, offsetof(raw_basic, password), false, NULL, 0, 0, "password; password_file is safer" },
-    { "password_file", CONFIG_CSTR, offsetof(raw_basic, password_file), false, NULL, 0, 0, "file that holds the password" },
+    { "password_file", CONFIG_CSTR, offsetof(raw_basic, password_file), false, NULL, 0, 0,
+      "file that holds the password" },
 };
-typedef struct raw_authorization { str type; char *credentials, *credentials_file; } raw_authorization;
+typedef struct raw_authorization {
+    str type;
+    char *credentials, *credentials_file;
+} raw_authorization;
 static const config_field authorization_fields[] = {
     { "type", CONFIG_STR, offsetof(raw_authorization, type), false, "Bearer", 0, 0, "first word of the header" },
-    { "credentials", CONFIG_CSTR, offsetof(raw_authorization, credentials), false, NULL, 0, 0, "the secret; credentials_file is safer" },
-    { "credentials_file", CONFIG_CSTR, offsetof(raw_authorization, credentials_file), false, NULL, 0, 0, "file that holds the secret" },
+    { "credentials", CONFIG_CSTR, offsetof(raw_authorization, credentials), false, NULL, 0, 0,
+      "the secret; credentials_file is safer" },
+    { "credentials_file", CONFIG_CSTR, offsetof(raw_authorization, credentials_file), false, NULL, 0, 0,
+      "file that holds the secret" },
 };
-typedef struct raw_tls { char *ca_file; bool insecure; } raw_tls;
+typedef struct raw_tls {
+    char *ca_file;
+    bool insecure;
+} raw_tls;
 static const config_field tls_fields[] = {
     { "ca_file", CONFIG_CSTR, offsetof(raw_tls, ca_file), false, NULL, 0, 0, "certificates to trust" },
     { "insecure_skip_verify", CONFIG_BOOL, offsetof(raw_tls, insecure), false, "false", 0, 0, "trust anything" },
@@ -116,8 +157,9 @@ static err_kind resolve(const char *name, const char *dir, arena *a, char **ret,
     return OK;
 }
 
-err_kind http_auth_parse(const yaml_doc *doc, const yaml_node *basic, const yaml_node *authorization, const yaml_node *tls,
-                         const char *bearer, const char *bearer_file, const char *dir, arena *a, http_auth *ret, err *e)
+err_kind http_auth_parse(const yaml_doc *doc, const yaml_node *basic, const yaml_node *authorization,
+                         const yaml_node *tls, const char *bearer, const char *bearer_file, const char *dir, arena *a,
+                         http_auth *ret, err *e)
 {
     raw_basic b = { 0 };
     raw_authorization w = { 0 };
@@ -131,8 +173,11 @@ err_kind http_auth_parse(const yaml_doc *doc, const yaml_node *basic, const yaml
         return k;
     if (basic && (authorization || bearer || bearer_file))
         return yaml_error(doc, basic, e, "basic_auth and authorization exclude each other");
-    *ret = (http_auth){ .basic_user = b.username, .basic_password = b.password, .type = w.type,
-                        .bearer = w.credentials ? w.credentials : (char *)bearer, .tls_insecure = t.insecure };
+    *ret = (http_auth){ .basic_user = b.username,
+                        .basic_password = b.password,
+                        .type = w.type,
+                        .bearer = w.credentials ? w.credentials : (char *)bearer,
+                        .tls_insecure = t.insecure };
     k = resolve(b.password_file, dir, a, &ret->basic_password_file, e);
     if (!k)
         k = resolve(w.credentials_file ? w.credentials_file : bearer_file, dir, a, &ret->bearer_file, e);
@@ -152,8 +197,11 @@ static err_kind parse_params(const yaml_doc *doc, const yaml_node *n, arena *a, 
         return err_nomem(e);
     for (size_t i = 0; i < n->len; i++) {
         config_field f = { "values", CONFIG_STR_LIST, offsetof(param, values), false, NULL, 0, 0, NULL };
-        yaml_node *keys[1] = { &(yaml_node){ .kind = YAML_SCALAR, .text = STR("values") } }, *items[1] = { n->items[i] };
-        yaml_node one = { .kind = YAML_MAPPING, .line = n->line, .column = n->column, .items = items, .keys = keys, .len = 1 };
+        yaml_node *keys[1] = { &(yaml_node){ .kind = YAML_SCALAR, .text = STR("values") } },
+                  *items[1] = { n->items[i] };
+        yaml_node one = {
+            .kind = YAML_MAPPING, .line = n->line, .column = n->column, .items = items, .keys = keys, .len = 1
+        };
         k = config_bind(doc, &one, &f, 1, &j->params[i], a, e);
         if (!k)
             k = config_str(doc, n->keys[i], a, &j->params[i].name, e);
@@ -217,7 +265,8 @@ static err_kind check_job(const yaml_doc *doc, const yaml_node *at, scrape_job *
     if (!own_timeout)
         j->timeout_ms = MIN(d->timeout_ms, j->interval_ms);
     if (j->timeout_ms > j->interval_ms)
-        return yaml_error(doc, at, e, "scrape_timeout of job \"%" STR_FMT "\" is longer than its scrape_interval", STR_ARG(j->name));
+        return yaml_error(doc, at, e, "scrape_timeout of job \"%" STR_FMT "\" is longer than its scrape_interval",
+                          STR_ARG(j->name));
     if (j->body_size_limit <= 0 || j->body_size_limit > SCRAPE_BODY_CEILING)
         j->body_size_limit = SCRAPE_BODY_CEILING;
     return OK;
@@ -228,8 +277,14 @@ static void all_fields(config_field out[COUNT_OF(job_fields) + FOREIGN_COUNT])
 {
     memcpy(out, job_fields, sizeof job_fields);
     for (size_t i = 0; i < FOREIGN_COUNT; i++)
-        out[COUNT_OF(job_fields) + i] = (config_field){ foreign_discovery[i], CONFIG_NODE, offsetof(raw_job, foreign) + i * sizeof(yaml_node *),
-                                                        false, NULL, 0, 0, "accepted; targets are not found this way yet" };
+        out[COUNT_OF(job_fields) + i] = (config_field){ foreign_discovery[i],
+                                                        CONFIG_NODE,
+                                                        offsetof(raw_job, foreign) + i * sizeof(yaml_node *),
+                                                        false,
+                                                        NULL,
+                                                        0,
+                                                        0,
+                                                        "accepted; targets are not found this way yet" };
 }
 
 err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape_defaults *d, const char *dir, arena *a,
@@ -249,7 +304,8 @@ err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape
     if (!k)
         k = parse_statics(doc, raw.statics, a, j, e);
     if (!k)
-        k = http_auth_parse(doc, raw.basic, raw.authorization, raw.tls, raw.bearer, raw.bearer_file, dir, a, &j->auth, e);
+        k = http_auth_parse(doc, raw.basic, raw.authorization, raw.tls, raw.bearer, raw.bearer_file, dir, a, &j->auth,
+                            e);
     if (!k)
         k = relabel_parse(doc, raw.relabel, a, &j->relabel, e);
     if (!k)
@@ -260,7 +316,8 @@ err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape
     }
     for (size_t i = 0; i < FOREIGN_COUNT; i++) {
         if (raw.foreign[i])
-            snprintf(j->down_reason, sizeof j->down_reason, "cannot find targets by %s yet, only by static_configs", foreign_discovery[i]);
+            snprintf(j->down_reason, sizeof j->down_reason, "cannot find targets by %s yet, only by static_configs",
+                     foreign_discovery[i]);
     }
     uint64_t seed = hash_bytes(d, sizeof *d, 0);
     j->fingerprint = yaml_fingerprint(at, seed);

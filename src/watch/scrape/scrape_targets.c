@@ -70,9 +70,13 @@ static bool has_port(str address)
 static str make_url(const scrape_job *j, const labels_builder *b)
 {
     AUTO(buf_done) buf url = BUF_INIT(8192);
-    str scheme = relabel_get(b, STR("__scheme__")), address = relabel_get(b, STR("__address__")), path = relabel_get(b, STR("__metrics_path__"));
+    str scheme = relabel_get(b, STR("__scheme__")), address = relabel_get(b, STR("__address__")),
+        path = relabel_get(b, STR("__metrics_path__"));
     buf_printf(&url, "%" STR_FMT "://%" STR_FMT "%s%s%" STR_FMT, STR_ARG(scheme), STR_ARG(address),
-               has_port(address) ? "" : str_is(scheme, "https") ? ":443" : ":80", path.len && path.ptr[0] == '/' ? "" : "/", STR_ARG(path));
+               has_port(address)         ? ""
+               : str_is(scheme, "https") ? ":443"
+                                         : ":80",
+               path.len && path.ptr[0] == '/' ? "" : "/", STR_ARG(path));
     put_params(&url, j, b);
     return buf_failed(&url) ? STR_EMPTY : arena_str(b->arena, buf_str(&url));
 }
@@ -95,7 +99,7 @@ static void take_durations(const labels_builder *b, const scrape_job *j, target_
     if (clock_parse_duration(relabel_get(b, STR("__scrape_interval__")), &ms) && ms >= SCRAPE_MIN_INTERVAL_MS)
         t->interval_ms = ms;
     if (clock_parse_duration(relabel_get(b, STR("__scrape_timeout__")), &ms) && ms >= SCRAPE_MIN_INTERVAL_MS)
-        t->timeout_ms = MIN(ms, MAX(t->interval_ms, j->timeout_ms));   /* a replica's may be longer: it skips a turn */
+        t->timeout_ms = MIN(ms, MAX(t->interval_ms, j->timeout_ms)); /* a replica's may be longer: it skips a turn */
 }
 
 static err_kind keep_labels(labels_builder *b, arena *a, labels *ret, err *e)
@@ -142,8 +146,8 @@ err_kind scrape_job_targets(const scrape_job *j, arena *a, target_spec **ret, si
     for (size_t g = 0; g < j->group_count; g++)
         total += j->groups[g].targets.len;
     if (total > SCRAPE_MAX_TARGETS || (j->target_limit > 0 && total > (size_t)j->target_limit))
-        return err_set(e, ERR_LIMIT, "job \"%" STR_FMT "\" has %zu targets, its limit is %" PRId64, STR_ARG(j->name), total,
-                       j->target_limit > 0 ? j->target_limit : (int64_t)SCRAPE_MAX_TARGETS);
+        return err_set(e, ERR_LIMIT, "job \"%" STR_FMT "\" has %zu targets, its limit is %" PRId64, STR_ARG(j->name),
+                       total, j->target_limit > 0 ? j->target_limit : (int64_t)SCRAPE_MAX_TARGETS);
     target_spec *specs = arena_array(a, target_spec, MAX(total, 1));
     if (!specs)
         return err_nomem(e);

@@ -10,12 +10,12 @@
 struct target {
     target_deps deps;
     const scrape_job *job;
-    arena arena;                      /* url and label copies */
+    arena arena; /* url and label copies */
     char *url;
     labels discovered, labels;
     int64_t interval_ms, timeout_ms;
     page_cache *page;
-    emit reports;                     /* up and scrape_* */
+    emit reports; /* up and scrape_* */
     net_timer *timer;
     http_fetch *fetch;
     int64_t started_ns;
@@ -80,12 +80,15 @@ static void append(target *t)
 {
     err e = { 0 };
     sink_result rejected = { 0 };
-    err_kind k = t->rows.len && t->deps.sink.append ? t->deps.sink.append(t->deps.sink.ctx, t->rows.at, t->rows.len, &rejected, &e) : OK;
+    err_kind k = t->rows.len && t->deps.sink.append
+                     ? t->deps.sink.append(t->deps.sink.ctx, t->rows.at, t->rows.len, &rejected, &e)
+                     : OK;
     if (k)
         log_warn("could not keep a scrape, its samples are lost", KV_CSTR("target", t->url), KV_ERR(&e));
     size_t refused = rejected.out_of_order + rejected.duplicate + rejected.too_old + rejected.limited;
     if (refused)
-        log_debug("some samples of a scrape were refused", KV_CSTR("target", t->url), KV_INT("refused", refused), KV_ERR(&rejected.first));
+        log_debug("some samples of a scrape were refused", KV_CSTR("target", t->url), KV_INT("refused", refused),
+                  KV_ERR(&rejected.first));
     page_settle(t->page);
     emit_settle(&t->reports);
     if (t->deps.on_settled)
@@ -110,7 +113,8 @@ static void count_scrape(bool ok)
 {
     static own_metric *counters[2];
     if (!counters[ok])
-        counters[ok] = own_counter("galen_watch_scrapes_total", ok ? "outcome=\"ok\"" : "outcome=\"failed\"", "Scrapes that came to an end.");
+        counters[ok] = own_counter("galen_watch_scrapes_total", ok ? "outcome=\"ok\"" : "outcome=\"failed\"",
+                                   "Scrapes that came to an end.");
     own_add(counters[ok], 1);
 }
 
@@ -176,9 +180,15 @@ static err_kind fetch(target *t, err *e)
     http_header headers[3] = { { STR("Accept"), STR(TARGET_ACCEPT) } };
     snprintf(timeout, sizeof timeout, "%g", (double)t->timeout_ms / MS_PER_S);
     headers[1] = (http_header){ STR("X-Prometheus-Scrape-Timeout-Seconds"), str_from(timeout) };
-    http_fetch_options o = { .url = t->url, .headers = headers, .header_count = 2, .timeout_ms = t->timeout_ms,
-                             .connect_timeout_ms = t->timeout_ms, .max_body = (size_t)t->job->body_size_limit,
-                             .follow_redirects = t->job->follow_redirects, .done = on_done, .ctx = t };
+    http_fetch_options o = { .url = t->url,
+                             .headers = headers,
+                             .header_count = 2,
+                             .timeout_ms = t->timeout_ms,
+                             .connect_timeout_ms = t->timeout_ms,
+                             .max_body = (size_t)t->job->body_size_limit,
+                             .follow_redirects = t->job->follow_redirects,
+                             .done = on_done,
+                             .ctx = t };
     err_kind k = http_auth_apply(&t->job->auth, &a, &o, &headers[2], e);
     if (k)
         return k;
@@ -222,7 +232,8 @@ static err_kind init(target *t, const target_spec *spec)
     t->arena = arena_init(1u << 20);
     t->url = arena_cstr(&t->arena, spec->url);
     t->page = page_cache_new();
-    if (!t->url || !t->page || copy_labels(&t->arena, spec->discovered, &t->discovered) || copy_labels(&t->arena, spec->labels, &t->labels))
+    if (!t->url || !t->page || copy_labels(&t->arena, spec->discovered, &t->discovered) ||
+        copy_labels(&t->arena, spec->labels, &t->labels))
         return ERR_NOMEM;
     return emit_init(&t->reports, t->labels);
 }
@@ -239,12 +250,15 @@ static void target_free(target *t)
     mem_free(t);
 }
 
-err_kind target_open(const target_deps *deps, const scrape_job *job, const target_spec *spec, bool now, target **ret, err *e)
+err_kind target_open(const target_deps *deps, const scrape_job *job, const target_spec *spec, bool now, target **ret,
+                     err *e)
 {
     target *t = mem_zalloc(sizeof *t);
     if (!t)
         return err_nomem(e);
-    *t = (target){ .deps = *deps, .job = job, .interval_ms = spec->interval_ms, .timeout_ms = spec->timeout_ms, .up = -1 };
+    *t = (target){
+        .deps = *deps, .job = job, .interval_ms = spec->interval_ms, .timeout_ms = spec->timeout_ms, .up = -1
+    };
     int64_t spread = MIN(t->interval_ms, TARGET_FIRST_MAX_MS);
     int64_t first = now ? 0 : (int64_t)(hash_str(spec->url, 0) % (uint64_t)spread);
     if (!init(t, spec))
@@ -272,9 +286,16 @@ void target_close(target *t)
 
 target_info target_info_of(const target *t)
 {
-    return (target_info){ .url = t->url, .discovered = t->discovered, .labels = t->labels, .job = t->job,
-                          .interval_ms = t->interval_ms, .timeout_ms = t->timeout_ms, .last_ms = t->last_ms,
-                          .last_duration_s = t->last_duration_s, .up = t->up, .error = t->error };
+    return (target_info){ .url = t->url,
+                          .discovered = t->discovered,
+                          .labels = t->labels,
+                          .job = t->job,
+                          .interval_ms = t->interval_ms,
+                          .timeout_ms = t->timeout_ms,
+                          .last_ms = t->last_ms,
+                          .last_duration_s = t->last_duration_s,
+                          .up = t->up,
+                          .error = t->error };
 }
 
 const page_cache *target_page(const target *t) { return t->page; }
