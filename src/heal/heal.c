@@ -1,7 +1,7 @@
 #include "heal/heal.h"
 #include "heal/heal_state.h"
 
-#define EXPR_EVERY_MS 5000           /* how often expr triggers are asked; right before acting they are asked again */
+#define EXPR_EVERY_MS 2000           /* how often expr triggers are asked; right before acting they are asked again */
 #define EXPR_MAX_SUBJECTS 1000
 #define SIGNAL_GONE_MS 15000         /* an expression that was not answered for so long has ended */
 #define PROBE_EVERY_MS 2000
@@ -292,7 +292,7 @@ static void hand_changed(void *ctx, const treatment *t, heal_state before)
     if (heal_store_treatment(h, t, &e))
         log_error("could not store a treatment, a restart would not know of it", KV_CSTR("treatment", t->key), KV_ERR(&e));
     heal_audit_change(h, t, before);
-    heal_emit(h, t, clock_now_ms());
+    heal_emit(h, t, before, clock_now_ms());
 }
 
 static void on_webhook(void *ctx, const http_response *res)
@@ -391,7 +391,7 @@ void heal_tick(heal *h, int64_t now_ms)
     trigger_all(h, now_ms);
     schedule_tick(h->schedule, h->config, now_ms);
     for (size_t i = 0; (t = schedule_at(h->schedule, i)) && !episode_over(&t->episode); i++)
-        heal_emit(h, t, now_ms);
+        heal_emit(h, t, t->episode.state, now_ms);
 }
 
 err_kind heal_open(const heal_deps *deps, heal_config *take, heal **ret, err *e)

@@ -282,8 +282,11 @@ static void emit_one(heal *h, const char *name, const treatment *t, bool with_po
         log_warn("could not store a healing series", KV_CSTR("series", name), KV_ERR(&e));
 }
 
-void heal_emit(heal *h, const treatment *t, int64_t now_ms)
+/* heal_needs_human has no policy label: of several treatments of a target only the one that called a person, or just
+ * ceased to, may speak. */
+void heal_emit(heal *h, const treatment *t, heal_state before, int64_t now_ms)
 {
     emit_one(h, "heal_episode_state", t, true, (double)t->episode.state, now_ms);
-    emit_one(h, "heal_needs_human", t, false, t->episode.state == HEAL_NEEDS_HUMAN, now_ms);
+    if (t->episode.state == HEAL_NEEDS_HUMAN || before == HEAL_NEEDS_HUMAN)
+        emit_one(h, "heal_needs_human", t, false, t->episode.state == HEAL_NEEDS_HUMAN, now_ms);
 }

@@ -37,7 +37,7 @@ void heal_treatment_json(json_writer *w, const treatment *t);
 /* Never fails the caller: what cannot be recorded is logged. `durable` returns the error as well. */
 err_kind heal_audit(heal *h, const char *kind, const treatment *t, str message, bool durable, err *e);
 void heal_audit_change(heal *h, const treatment *t, heal_state before);
-void heal_emit(heal *h, const treatment *t, int64_t now_ms);
+void heal_emit(heal *h, const treatment *t, heal_state before, int64_t now_ms);
 
 /* ---- action/: one file each ---- */
 typedef struct action_row { err_kind (*run)(heal *h, const treatment *t, const policy *p, const action *a, err *e); } action_row;

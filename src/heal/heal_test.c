@@ -91,9 +91,13 @@ static const char config_text[] =
     "      mode: auto\n"
     "      do: [{exec: {command: [/bin/sh, -c, 'echo $GALEN_SUBJECT $GALEN_CAUSE']}}, {restart: {grace: 1s}}]\n"
     "      limits: {cooldown: 0s, per_hour: 9}\n"
-    "      verify: {probe: completion, within: 2500ms, hold: 300ms}\n"
+    "      verify: {probe: completion, within: 1500ms, hold: 200ms}\n"
     "      retries: 1\n"
-    "      otherwise: [{escalate: {message: please come}}]\n";
+    "      otherwise: [{escalate: {message: please come}}]\n"
+    "    - {name: by-alert, mode: auto, trigger: {alert: Odd}, do: [{exec: {command: [/bin/true]}}], limits: {cooldown: 0s},\n"
+    "       verify: {expr: 'last_over_time(up{$replica}[$since_action]) == 1', within: 3s, hold: 0s}}\n"
+    "    - {name: by-expr, mode: auto, trigger: {expr: 'odd > 0'}, do: [{exec: {command: [/bin/true]}}], limits: {cooldown: 0s},\n"
+    "       verify: {expr: 'up{$replica} == 1', within: 3s, hold: 0s}}\n";
 
 static void open_below_config(world *w)
 {
@@ -307,6 +311,78 @@ TEST(loop_what_a_restart_does_not_cure_ends_with_a_person)
     CHECK_EQ(w.restarts, 2);         /* the first attempt and one retry, although the fault came back under a new number */
     CHECK_CONTAINS(str_from(story(&w).kinds), "heal.escalated");
     CHECK_CONTAINS(str_from(story(&w).kinds), "heal.escalation ");
+    double v = 0;
+    CHECK_EQ(query_number(w.query, STR("heal_needs_human{job=\"j\",instance=\"i\"}"), clock_now_ms(), &v, NULL), OK);
+    CHECK_DOUBLE(v, 1);
+    CHECK_EQ(query_number(w.query, STR("diagnose_incident_open{job=\"j\",cause=\"decode_stalled\"}"), clock_now_ms(), &v, NULL), OK);
+    CHECK_DOUBLE(v, 1);
+    world_close(&w);
+}
+
+static void fire(world *w, alert_state state)
+{
+    const label at[] = { { STR("alertname"), STR("Odd") }, { STR("instance"), STR("i") }, { STR("job"), STR("j") } };
+    alert_info a = { .rule = STR("Odd"), .labels = { at, COUNT_OF(at) }, .state = state, .fired_at_ms = clock_now_ms() };
+    diagnose_alert(w->diagnose, &a, ALERT_PENDING);
+    heal_alert(w->heal, &a, ALERT_PENDING);
+}
+
+static bool has_treatment(world *w) { return heal_at(w->heal, 0, &(heal_info){ 0 }); }
+
+TEST(loop_a_firing_alert_is_acted_on_unless_the_engine_is_saturated)
+{
+    world w;
+    heal_info i;
+    world_open(&w, "auto");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    fire(&w, ALERT_FIRING);
+    CHECK_MSG(run_until(&w, is_done, WAIT_MS), "the alert was not acted on");
+    CHECK(heal_at(w.heal, 0, &i));
+    CHECK_STR(i.cause, "alert:Odd");
+    fire(&w, ALERT_INACTIVE);
+    w.busy = true;
+    CHECK(run_until(&w, is_open, WAIT_MS));
+    fire(&w, ALERT_FIRING);
+    run_until(&w, never, 1000);
+    CHECK_MSG(in_state(&w, HEAL_WAITING), "a saturated engine was acted on because of an alert");
+    world_close(&w);
+}
+
+TEST(loop_an_expression_is_acted_on)
+{
+    world w;
+    heal_info i;
+    sink_result rejected = { 0 };
+    err e = { 0 };
+    const label at[] = { { METRIC_NAME, STR("odd") }, { STR("instance"), STR("i") }, { STR("job"), STR("j") } };
+    world_open(&w, "auto");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    sample_row row = { .labels = { at, COUNT_OF(at) }, .t_ms = clock_now_ms(), .v = 1 };
+    CHECK_OK(store_append(w.store, &row, 1, &rejected, &e), e);
+    CHECK_MSG(run_until(&w, has_treatment, WAIT_MS), "the expression was not noticed");
+    CHECK_MSG(run_until(&w, is_done, WAIT_MS), "the expression was not acted on");
+    CHECK(heal_at(w.heal, 0, &i));
+    CHECK_STR(i.cause, "expr:by-expr");
+    world_close(&w);
+}
+
+static bool is_restarting(world *w)
+{
+    heal_info i;
+    return heal_at(w->heal, 0, &i) && i.state == HEAL_ACTING && str_is(i.action, "restart");
+}
+
+TEST(loop_galen_ends_in_the_middle_of_a_restart)
+{
+    world w;
+    world_open(&w, "auto");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    kill(w.pid, SIGSTOP);
+    CHECK_MSG(run_until(&w, is_restarting, WAIT_MS), "no restart began");
+    close_rooms(&w);
+    open_rooms(&w);
+    CHECK_MSG(run_until(&w, done_and_closed, WAIT_MS), "it was not healed");
+    CHECK_EQ(w.restarts, 1);
     world_close(&w);
 }
 
@@ -317,7 +393,7 @@ TEST(loop_suggest_only_says_so)
     CHECK(run_until(&w, healthy, WAIT_MS));
     kill(-w.pid, SIGKILL);
     CHECK(run_until(&w, is_suggested, WAIT_MS));
-    run_until(&w, never, 1000);
+    run_until(&w, never, 400);
     CHECK_EQ(w.restarts, 0);
     CHECK_CONTAINS(str_from(story(&w).kinds), "heal.suggested");
     world_close(&w);
