@@ -18,7 +18,7 @@ DEPS ?= yes
 LINT_FORMAT ?= no
 
 # setarch -R: the thread sanitizer of gcc 12 dies of the address randomisation of newer kernels.
-TSAN := TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" setarch -R
+TSAN := TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/tsan.supp" setarch -R
 ROOMS_WITH_THREADS := net audit store query
 # Not the headers: their comments stand in columns, which clang-format 14 cannot keep.
 C_SOURCES = $(shell find src tests -name '*.c' -o -name '*.cc')

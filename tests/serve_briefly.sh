@@ -23,7 +23,7 @@ done
 for pid in $readers; do
     wait "$pid" || fail "a reader got no answer"
 done
-fetch /metrics | grep -q '^store_' || fail "/metrics has no series of galen's own"
+fetch /metrics | grep -q '^query_' || fail "/metrics has no series of galen's own"
 kill -HUP "$galen_pid"
 sleep 0.5
 fetch /-/ready >/dev/null || fail "galen was not ready after SIGHUP"
