@@ -18,5 +18,5 @@ err_kind map_set(map *m, str key, void *value);              /* OK or ERR_NOMEM;
 void *map_get(const map *m, str key);                        /* NULL if absent */
 bool map_has(const map *m, str key);
 void *map_remove(map *m, str key);                           /* the value, NULL if absent */
-/* for (size_t i = 0; map_next(m, &i, &key, &value);) …  Do not change the map meanwhile. */
+/* for (size_t i = 0; map_next(m, &i, &key, &value);) …  Removing the entry just given is fine, adding is not. */
 bool map_next(const map *m, size_t *pos, str *ret_key, void **ret_value);

@@ -62,6 +62,8 @@ static int run(int argc, char **argv)
         err_hint(&e, "Name galen's data folder with --data DIR.");
         return err_print(&e), EXIT_FAILED;
     }
+    if (recovery.note[0])
+        fprintf(stderr, "galen: %s\n", recovery.note);
     code = ask(s, &o, args[0], at, from, to);
     return store_close(s, &e) ? EXIT_FAILED : code;
 }

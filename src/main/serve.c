@@ -49,6 +49,11 @@ typedef struct house {
     face *face;
     net_timer *diagnose_timer, *heal_timer;
     uv_signal_t signals[3];
+    const char *flags[16];       /* what status/flags tells: name, value, …, NULL */
+    char retention[CLOCK_ISO_MAX];
+    buf config_text;             /* of the configuration file as it was read */
+    int64_t loaded_ms;
+    bool last_reload_ok;
     bool closing, loop_open, token_is_new;
 } house;
 
@@ -188,8 +193,8 @@ static err_kind open_store(house *h, err *e)
                         .retention_ms = h->options->retention_ms ? h->options->retention_ms : s->store.retention_ms };
     if ((k = store_open(&o, &h->store, &recovery, e)))
         return k;
-    if (recovery.cut_bytes)
-        log_warn("store recovered, a torn end of the log was cut", KV_INT("cut_bytes", recovery.cut_bytes), KV_CSTR("note", recovery.note));
+    if (recovery.cut_bytes || recovery.note[0])
+        log_warn("store recovered, some stored bytes could not be used", KV_INT("cut_bytes", recovery.cut_bytes), KV_CSTR("note", recovery.note));
     log_info("store open", KV_INT("series", recovery.series), KV_INT("samples", recovery.samples), KV_INT("segments", recovery.segments));
     query_options q = { .lookback_ms = s->query.lookback_ms, .timeout_ms = s->query.timeout_ms,
                         .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series,
@@ -199,6 +204,32 @@ static err_kind open_store(house *h, err *e)
 }
 
 /* ---- network and rooms ---- */
+
+static bool config_ok(void *ctx, int64_t *ret_loaded_ms)
+{
+    const house *h = ctx;
+    *ret_loaded_ms = h->loaded_ms;
+    return h->last_reload_ok;
+}
+
+/* What /api/v1/status/{config,flags,runtimeinfo} tell: the file as it was read, and the flags as they stand. */
+static void describe(house *h)
+{
+    const serve_options *o = h->options;
+    const char *path = o->files.prometheus ? o->files.prometheus : o->files.config;
+    buf_reset(&h->config_text);
+    if (path)
+        (void)file_read(path, &h->config_text, NULL);
+    clock_format_duration(h->retention, o->retention_ms ? o->retention_ms : h->settings->store.retention_ms);
+    const char *const flags[] = {
+        "config", o->files.config ? o->files.config : "", "data", o->data, "enable-feature", o->features ? o->features : "",
+        "listen", h->settings->face.listen, "retention", h->retention, "watch", o->files.watch_by_itself ? "on" : "off", NULL,
+    };
+    memcpy(h->flags, flags, sizeof flags);
+    query_about about = { .config_yaml = buf_str(&h->config_text), .flags = h->flags, .version = GALEN_VERSION, .data_dir = o->data,
+                          .retention = h->retention, .config_ok = config_ok, .ctx = h };
+    query_http_about(h->query_http, &about);
+}
 
 static const char *listen_address(const house *h) { return h->options->listen ? h->options->listen : h->settings->face.listen; }
 
@@ -215,7 +246,10 @@ static err_kind open_net(house *h, err *e)
     err_kind k = net_poster_open(&h->loop, &h->poster, e);
     if (k || (k = http_client_open(&h->loop, &h->client, e)) || (k = http_server_new(&h->loop, &o, &h->server, e)))
         return k;
-    return query_http_open(h->query, h->store, h->server, h->poster, (unsigned)h->settings->query.threads, &h->query_http, e);
+    if ((k = query_http_open(h->query, h->store, h->server, h->poster, (unsigned)h->settings->query.threads, &h->query_http, e)))
+        return k;
+    describe(h);
+    return OK;
 }
 
 static const char *external_url(house *h)
@@ -278,6 +312,11 @@ static bool reload(void *ctx, err *e)
         log_info("configuration reloaded");
     else
         log_error("configuration not reloaded, keeping the running one", KV_ERR(e));
+    h->last_reload_ok = ok;
+    if (ok) {
+        h->loaded_ms = clock_now_ms();
+        describe(h);
+    }
     own_set(own_gauge("galen_config_last_reload_successful", NULL, "1 if the last reload was taken over."), ok);
     return ok;
 }
@@ -384,6 +423,7 @@ static void close_house(house *h)
     state_close(h->state);
     audit_close(h->audit);
     settings_free(h->settings);
+    buf_done(&h->config_text);
     if (h->lock_fd >= 0)
         close(h->lock_fd);
 }
@@ -424,7 +464,7 @@ static int run(int argc, char **argv)
     if (o.log_level)
         log_set_level(level);
     log_set_json(o.log_json);
-    house h = { .options = &o, .lock_fd = -1 };
+    house h = { .options = &o, .lock_fd = -1, .last_reload_ok = true, .loaded_ms = clock_now_ms(), .config_text = BUF_INIT(CONFIG_MAX_BYTES) };
     err e = { 0 };
     if (open_house(&h, &e)) {
         err_print(&e);

@@ -54,50 +54,53 @@ static err_kind refuse_unbuilt(const config *c, err *e)
     return OK;
 }
 
-/* alertmanager.yml is the `alert:` section of galen.yml: wrap it as one. */
-static err_kind alertmanager_config(const char *path, alert_config **ret, err *e)
+/* The folder a file lies in: what is named in it is relative to it. */
+static void folder_of(const char *path, char out[FILENAME_MAX_CONFIG])
 {
-    AUTO(config_freep) config *c = NULL;
-    err_kind k = config_load(NULL, &c, e);
-    if (k)
-        return k;
-    yaml_doc_free(TAKE(c->doc));
-    str_copy(c->path, sizeof c->path, str_from(path));
-    if ((k = yaml_load(path, &c->doc, e)))
-        return k;
-    c->alert = c->doc->root;
-    return alert_config_parse(c, ret, e);
+    str_copy(out, FILENAME_MAX_CONFIG, str_from(path));
+    char *slash = strrchr(out, '/');
+    if (slash)
+        slash[slash == out] = '\0';
+    else
+        memcpy(out, ".", 2);
 }
 
-static err_kind prometheus_config(const char *path, settings *s, bool alert_too, err *e)
+/* Only routes and receivers: whoever brings an alertmanager.yml gets the rules it is used with, and no others. */
+static err_kind alertmanager_config(const char *path, settings *s, err *e)
+{
+    AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
+    char dir[FILENAME_MAX_CONFIG];
+    err_kind k = yaml_load(path, &doc, e);
+    if (k || (!s->alert && (k = alert_config_from_prometheus(NULL, "", &s->alert, e))))
+        return k;
+    folder_of(path, dir);
+    return alert_config_add_alertmanager(s->alert, doc, dir, e);
+}
+
+static err_kind prometheus_config(const char *path, settings *s, err *e)
 {
     AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
     char dir[FILENAME_MAX_CONFIG];
     err_kind k = yaml_load(path, &doc, e);
     if (k)
         return k;
-    str_copy(dir, sizeof dir, str_from(path));
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        *slash = '\0';
-    const char *folder = slash ? (dir[0] ? dir : "/") : ".";
-    if ((k = watch_config_from_prometheus(doc, folder, &s->watch, e)))
-        return k;
-    return alert_too ? alert_config_from_prometheus(doc, folder, &s->alert, e) : OK;
+    folder_of(path, dir);
+    k = watch_config_from_prometheus(doc, dir, &s->watch, e);
+    return k ? k : alert_config_from_prometheus(doc, dir, &s->alert, e);
 }
 
 static err_kind rooms(const settings_files *f, settings *s, err *e)
 {
     err_kind k = OK;
     if (f->prometheus)
-        k = prometheus_config(f->prometheus, s, !f->alertmanager, e);
+        k = prometheus_config(f->prometheus, s, e);
     else
         k = watch_config_parse(s->config, &s->watch, e);
     if (k)
         return k;
     watch_config_host_only_if(s->watch, f->watch_by_itself && !f->prometheus && !f->alertmanager);
     if (f->alertmanager)
-        k = alertmanager_config(f->alertmanager, &s->alert, e);
+        k = alertmanager_config(f->alertmanager, s, e);
     else if (!s->alert)
         k = alert_config_parse(s->config, &s->alert, e);
     if (k || (k = diagnose_config_parse(s->config, &s->diagnose, e)))
