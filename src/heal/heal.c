@@ -109,6 +109,7 @@ static void ask_triggers(heal *h, int64_t now_ms)
 }
 
 /* ---- triggers become treatments ---- */
+#define REPLICA_ID_MAX 1024
 static void trigger(heal *h, const policy *p, const heal_claim *c, int64_t now_ms)
 {
     err_kind k = schedule_trigger(h->schedule, p, h->config->mode, c, now_ms);
@@ -124,10 +125,22 @@ static bool names_cause(const policy *p, str cause)
     return false;
 }
 
+/* An engine that was only found on loopback is shown and diagnosed; it is nobody's order to heal it, and a person
+ * called at night for somebody's experiment would be called in vain. */
+static bool only_found(heal *h, str subject)
+{
+    char id[REPLICA_ID_MAX];
+    if (subject.len >= sizeof id)
+        return false;
+    str_copy(id, sizeof id, subject);
+    const replica_info *r = watch_replica_find(h->deps.watch, id);
+    return r && r->discovered;
+}
+
 static void trigger_by_incident(heal *h, const incident *i, int64_t now_ms)
 {
     const heal_claim c = { i->subject, i->id, i->cause, i->episode };
-    if (i->closed_ms || !i->act || !i->present)
+    if (i->closed_ms || !i->act || !i->present || only_found(h, i->subject))
         return;
     for (size_t n = 0; n < h->config->policy_count; n++) {
         const policy *p = &h->config->policies[n];
