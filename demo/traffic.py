@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 RETRY_S = 1.0
 QUESTIONS = ["Why is the server slow?", "What does the gateway do?", "When does the answer end?",
              "Who reads the metrics?", "How does the healer work?"]
