@@ -1,6 +1,6 @@
 """demo/stage.py - builds the demo's stage and takes it down again: engine, configuration, galen, and somebody to tell.
 
-Everything of one run lies in build/demo/run-PID: galen.yml, policies, rules, galen's data, logs. Every process of the
+Everything of one run lies in build/demo/run-PID: galen.yml, policies, galen's data, logs. Every process of the
 run has that folder in its command line; that is how the end finds them all, also an engine that galen started in a
 session of its own, also a stopped one.
 """
@@ -100,7 +100,8 @@ class Receiver:
     def since(self, t, status, name):
         """When the alert `name` was first heard with this status after `t`, or None."""
         for at, alert in list(self.heard):
-            if at >= t and alert.get("status") == status and alert.get("labels", {}).get("alertname") == name:
+            labels = alert.get("labels", {})
+            if at >= t and alert.get("status") == status and labels.get("alertname") == name and labels.get("job") == "demo":
                 return at
         return None
 
