@@ -343,8 +343,8 @@ static err_kind check_group_name(loader *l, const yaml_node *at, str name)
 static err_kind load_group(loader *l, const yaml_node *at)
 {
     raw_group raw = { 0 };
-    rule_text *base;
-    size_t base_count;
+    rule_text *base = NULL;
+    size_t base_count = 0;
     err_kind k;
 
     if (at->kind != YAML_MAPPING)

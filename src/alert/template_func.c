@@ -300,7 +300,7 @@ static err_kind need_sample(const template_call *c, size_t i, const template_sam
 
 static err_kind label_of(const template_call *c, template_value *ret)
 {
-    const template_sample *s;
+    const template_sample *s = NULL;
     str name;
     if (template_need_str(c, 0, &name) || need_sample(c, 1, &s))
         return ERR_EXEC;
@@ -309,13 +309,13 @@ static err_kind label_of(const template_call *c, template_value *ret)
 
 static err_kind value_of(const template_call *c, template_value *ret)
 {
-    const template_sample *s;
+    const template_sample *s = NULL;
     return need_sample(c, 0, &s) ? ERR_EXEC : template_give_float(ret, s->value);
 }
 
 static err_kind strvalue(const template_call *c, template_value *ret)
 {
-    const template_sample *s;
+    const template_sample *s = NULL;
     return need_sample(c, 0, &s) ? ERR_EXEC : template_give_str(ret, labels_get(s->labels, STR("__value__")));
 }
 
@@ -384,7 +384,7 @@ static err_kind compare(const template_call *c, size_t i, int *ret, bool *ret_or
 
 static err_kind eq(const template_call *c, template_value *ret)
 {
-    int order;
+    int order = 0;
     bool has_order, found = false;
     for (size_t i = 1; i < c->n; i++) {
         if (compare(c, i, &order, &has_order))
@@ -404,7 +404,7 @@ static err_kind ne(const template_call *c, template_value *ret)
 
 static err_kind ordered(const template_call *c, template_value *ret, bool less, bool equal)
 {
-    int order;
+    int order = 0;
     bool has_order;
     if (compare(c, 1, &order, &has_order))
         return ERR_EXEC;

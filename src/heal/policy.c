@@ -173,7 +173,7 @@ static err_kind check_command(const yaml_doc *doc, const yaml_node *at, const co
 static err_kind action_parse(const yaml_doc *doc, const yaml_node *n, arena *a, action *ret, err *e)
 {
     const char *names[ACTION_COUNT];
-    const yaml_node *body;
+    const yaml_node *body = NULL;
     str name;
     err_kind k = named_item(doc, n, "do", &name, &body, e);
 
@@ -254,7 +254,7 @@ static err_kind otherwise_parse(const yaml_doc *doc, const yaml_node *n, arena *
     if (n->len > COUNT_OF(p->escalations))
         return yaml_error(doc, n, e, "more than %zu items in \"otherwise\"", COUNT_OF(p->escalations));
     for (size_t i = 0; i < n->len; i++) {
-        const yaml_node *body;
+        const yaml_node *body = NULL;
         str name;
         escalation *x = &p->escalations[i];
         if ((k = named_item(doc, n->items[i], "otherwise", &name, &body, e)))
