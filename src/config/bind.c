@@ -84,6 +84,16 @@ err_kind config_unknown(const yaml_doc *doc, const yaml_node *at, const char *wh
     return ERR_PARSE;
 }
 
+err_kind config_check_argv(const yaml_doc *doc, const yaml_node *mapping, const config_strs *command, err *e)
+{
+    const yaml_node *c = yaml_get(mapping, "command");
+    if (c && c->kind == YAML_SCALAR && (str_find_char(c->text, ' ') >= 0 || str_find_char(c->text, '\t') >= 0 || str_find_char(c->text, '\n') >= 0)) {
+        yaml_error(doc, c, e, "the command must be a list of arguments, not a shell line");
+        return err_hint(e, "Write command: [/bin/systemctl, restart, chat.service].");
+    }
+    return command->len && !str_empty(command->at[0]) ? OK : yaml_error(doc, c ? c : mapping, e, "the command is empty");
+}
+
 static bool parse_bool(str s, bool *ret)
 {
     static const char *const yes[] = { "true", "True", "TRUE", "yes", "Yes", "on", "On" };

@@ -72,6 +72,9 @@ typedef struct config_field {
 err_kind config_bind(const yaml_doc *doc, const yaml_node *mapping, const config_field *fields, size_t n,
                      void *target, arena *a, err *e);
 
+/* Is what was bound to `command` of `mapping` a program and its arguments? A shell line is refused, with a hint. */
+err_kind config_check_argv(const yaml_doc *doc, const yaml_node *mapping, const config_strs *command, err *e);
+
 /* Single values, for nodes bound by hand. Each error names the place and what was wanted. */
 err_kind config_str(const yaml_doc *doc, const yaml_node *n, arena *a, str *ret, err *e);
 err_kind config_duration(const yaml_doc *doc, const yaml_node *n, int64_t *ret_ms, err *e);

@@ -160,16 +160,6 @@ static err_kind named_item(const yaml_doc *doc, const yaml_node *n, const char *
     return OK;
 }
 
-static err_kind check_command(const yaml_doc *doc, const yaml_node *at, const config_strs *command, err *e)
-{
-    const yaml_node *c = yaml_get(at, "command");
-    if (c && c->kind == YAML_SCALAR && str_find_char(c->text, ' ') >= 0) {
-        yaml_error(doc, c, e, "the command must be a list of arguments, not a shell line");
-        return err_hint(e, "Write command: [/bin/systemctl, restart, chat.service].");
-    }
-    return command->len && !str_empty(command->at[0]) ? OK : yaml_error(doc, at, e, "the command is empty");
-}
-
 static err_kind action_parse(const yaml_doc *doc, const yaml_node *n, arena *a, action *ret, err *e)
 {
     const char *names[ACTION_COUNT];
@@ -183,7 +173,7 @@ static err_kind action_parse(const yaml_doc *doc, const yaml_node *n, arena *a, 
             continue;
         ret->kind = i;
         k = config_bind(doc, body, action_table[i].fields, action_table[i].count, ret, a, e);
-        return k || i != ACTION_EXEC ? k : check_command(doc, body, &ret->command, e);
+        return k || i != ACTION_EXEC ? k : config_check_argv(doc, body, &ret->command, e);
     }
     return k ? k : config_unknown(doc, n, "action", name, names, ACTION_COUNT, e);
 }
@@ -263,7 +253,7 @@ static err_kind otherwise_parse(const yaml_doc *doc, const yaml_node *n, arena *
             return config_unknown(doc, n->items[i], "item of \"otherwise\"", name, names, 1, e);
         if ((k = config_bind(doc, body, escalate_fields, COUNT_OF(escalate_fields), x, a, e)))
             return k;
-        if (x->command.len && (k = check_command(doc, body, &x->command, e)))
+        if (x->command.len && (k = config_check_argv(doc, body, &x->command, e)))
             return k;
         if (x->webhook && !str_starts(str_from(x->webhook), STR("http://")) && !str_starts(str_from(x->webhook), STR("https://")))
             return yaml_error(doc, yaml_get(body, "webhook"), e, "\"%s\" is no http or https address", x->webhook);

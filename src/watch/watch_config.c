@@ -222,8 +222,11 @@ static err_kind parse_process(const yaml_doc *doc, const yaml_node *n, arena *a,
         (void)yaml_error(doc, n, e, "restart must be never");
         return err_hint(e, "Restarting is what a policy of heal decides.");
     }
-    if (!raw.command.len || !raw.command.at[0].len)
+    if (!raw.command.len)
         return yaml_error(doc, n, e, "process needs a command");
+    k = config_check_argv(doc, n, &raw.command, e);
+    if (k)
+        return k;
     *ret = (process_config){ .enabled = true,
                              .argv = copy_argv(a, &raw.command),
                              .env = copy_env(a, &raw.env),
