@@ -41,6 +41,14 @@ static err_kind failed(state_db *s, err *e, const char *what)
     return err_set(e, k, "could not %s: %s", what, why);
 }
 
+/* What to do about a file that is no state. Only facts that galen finds out anew are lost with it. */
+static err_kind hint_damaged(err *e)
+{
+    if (e->kind == ERR_CORRUPT)
+        err_hint(e, "Move the file away, with its -wal and -shm, and start again: samples and records are kept elsewhere.");
+    return e->kind;
+}
+
 static err_kind check_version(state_db *s, err *e)
 {
     sqlite3_stmt *st;
@@ -103,7 +111,7 @@ err_kind state_open(const char *path, state_db **ret, err *e)
         return err_nomem(e);
     pthread_mutex_init(&s->lock, NULL);
     if (state_init(s, path, e))
-        return err_context(e, "could not open state \"%s\"", path);
+        return hint_damaged(e), err_context(e, "could not open state \"%s\"", path);
     *ret = TAKE(s);
     return OK;
 }
