@@ -94,11 +94,12 @@ static err_kind explain_too_long(const http_fetch *f, err *e)
 
 static err_kind explain_timeout(const http_fetch *f, err *e)
 {
-    double connect_s = 0, first_byte_s = 0;
+    double connect_s = 0, sending_s = 0, first_byte_s = 0;
 
     curl_easy_getinfo(f->easy, CURLINFO_CONNECT_TIME, &connect_s);
+    curl_easy_getinfo(f->easy, CURLINFO_PRETRANSFER_TIME, &sending_s);
     curl_easy_getinfo(f->easy, CURLINFO_STARTTRANSFER_TIME, &first_byte_s);
-    if (connect_s <= 0)
+    if (connect_s <= 0 && sending_s <= 0) /* a connection used again took no time to connect, but it sends */
         err_set(e, ERR_TIMEOUT, "no connection to %s within %" PRId64 " ms", f->host,
                 MIN(f->connect_timeout_ms, f->timeout_ms));
     else if (first_byte_s <= 0)

@@ -334,6 +334,18 @@ TEST(http_client_says_what_is_wrong_with_a_peer)
     }
 }
 
+TEST(http_client_tells_silence_on_a_connection_used_again_from_no_connection)
+{
+    bench b;
+    bench_open(&b);
+    answer first = fetch(&b, "/show", (http_fetch_options){ 0 });
+    CHECK_OK(first.res.kind, first.error);
+    answer a = fetch(&b, "/park", (http_fetch_options){ .timeout_ms = 60 });
+    CHECK_EQ(a.res.kind, ERR_TIMEOUT);
+    CHECK_CONTAINS(str_from(a.error.message), "did not answer within 60 ms");
+    bench_close(&b);
+}
+
 TEST(http_client_names_a_refused_connection)
 {
     bench b;
