@@ -33,7 +33,7 @@ typedef struct slot {
 struct host {
     char proc[FILE_PATH_MAX], root[FILE_PATH_MAX];
     slot slots[COLLECTOR_COUNT];
-    emit status; /* node_scrape_collector_success */
+    emit status; /* up, node_scrape_collector_success */
     bool success[COLLECTOR_COUNT];
     buf text;
     double tick_s;
@@ -136,6 +136,7 @@ err_kind host_collect(host *h, int64_t now_ms, row_vec *rows)
     settle(h);
     vec_clear(rows);
     emit_begin(&h->status, now_ms);
+    emit_value(&h->status, "up", 1); /* what Prometheus says of a node_exporter that answers */
     for (size_t i = 0; i < COLLECTOR_COUNT; i++) {
         slot *s = &h->slots[i];
         bool due = now_ms >= s->due_ms;

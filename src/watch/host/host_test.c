@@ -75,6 +75,7 @@ TEST(the_kernels_files_become_node_exporters_series)
         "node_filesystem_device_error{device=\"/dev/vdb\",fstype=\"xfs\",mountpoint=\"/no/such/place\"} 1",
         "node_time_seconds 1000",
         "node_scrape_collector_success{collector=\"stat\"} 1",
+        "up 1",
     };
     host *h = open_fixture();
     row_vec rows = { 0 };
