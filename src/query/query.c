@@ -469,6 +469,8 @@ int query_print(const query_result *r, FILE *out, bool json)
         fprintf(out, "scalar:");
         print_sample(out, r->series[0].at[0], false);
     } else {
+        if (r->len == 0)
+            fprintf(stderr, "no series match\n");
         for (size_t i = 0; i < r->len; i++)
             print_series(out, &r->series[i], r->type == QUERY_MATRIX);
     }

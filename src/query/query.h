@@ -49,7 +49,7 @@ typedef struct query_result {
 } query_result;
 void query_result_done(query_result *r);     /* also after an error; a zeroed one is fine */
 /* For `galen query`: as promtool prints it, `up{job="x"} => 1 @[1435781430.781]`, or the data object of the HTTP
- * API. Returns 0, or 1 if writing failed. Warnings and infos go to stderr. */
+ * API. Returns 0, or 1 if writing failed. Warnings, infos and that nothing matched go to stderr. */
 int query_print(const query_result *r, FILE *out, bool json);
 /* {"resultType": …, "result": …} as the HTTP API shows it. */
 void query_result_json(const query_result *r, buf *out);
