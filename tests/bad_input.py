@@ -73,6 +73,9 @@ CONFIGS = [
      "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)), [], 0),
     ("nesting without end", "a: " + "[" * 5000 + "]" * 5000 + "\n", [], 0),
     ("bytes that are no text", "\x00\x01\x02 \xff\xfe", [], 0),
+    ("an address to listen on that is none", "face:\n  listen: nonsense\n", ["nonsense"], 2),
+    ("a rule file without a name", "alert:\n  rule_files: ['']\n", ["empty"], 2),
+    ("a policy file without a name", "heal:\n  policies:\n    - ''\n", ["empty"], 3),
     ("a list instead of a configuration", "- a\n- b\n", [], 0),
 ]
 
@@ -130,7 +133,7 @@ def offline(work):
     done = run_galen("check", "config", str(work / "empty.yml"))
     check("check config: an empty file is a valid one", done.returncode == 0, done.stderr)
     for arguments in (["frobnicate"], ["serve", "--frobnicate"], ["serve", "--lsten", "x"], ["serve", "--watch=maybe"], ["check"], ["query"],
-                      ["serve", "--retention", "soon"], ["serve", "--data"]):
+                      ["serve", "--retention", "soon"], ["serve", "--retention", "0s"], ["serve", "--retention", "5m"], ["serve", "--data"]):
         done = run_galen(*arguments)
         check(f"usage: galen {' '.join(arguments)} gives exit code 2 and a hint", done.returncode == 2 and "Hint:" in done.stderr and sane(done.stderr),
               f"{done.returncode}: {done.stderr}")
@@ -138,6 +141,9 @@ def offline(work):
         (work / "bad.yml").write_text(f"watch:\n  replicas:\n    - {{name: a, url: 'http://127.0.0.1:1', process: {{command: {line}}}}}\n")
         done = run_galen("check", "config", str(work / "bad.yml"))
         check(f"check config: a process whose command is {line}", done.returncode == 1 and command in done.stderr and "bad.yml:3:" in done.stderr, done.stderr)
+    for verb in ("list", "verify"):
+        done = run_galen("audit", verb, "--data", str(work / "no_data"))
+        check(f"audit {verb}: a data folder that is not there", done.returncode == 1 and "no_data" in done.stderr and "Hint:" in done.stderr, done.stderr)
     done = run_galen("query", "--data", str(work / "no_data"), "up")
     check("query: a data folder that is not there", done.returncode == 1 and "no_data" in done.stderr and "Hint:" in done.stderr, done.stderr)
 

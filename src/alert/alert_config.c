@@ -103,6 +103,8 @@ static err_kind load_rule_files(alert_config *c, const yaml_doc *doc, const yaml
         const yaml_node *place = at && at->kind == YAML_SEQUENCE ? at->items[i] : at;
         if (k)
             return k;
+        if (!files->at[i].len && place)
+            return yaml_error(doc, place, e, "the name of a rule file is empty");
         if (strpbrk(path, "*?[") != NULL)
             k = load_glob(c, path, e);
         else if (!file_exists(path) && place) {

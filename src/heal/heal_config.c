@@ -29,6 +29,8 @@ static err_kind load_pattern(const config *c, const yaml_node *n, heal_config *r
 {
     char path[FILENAME_MAX_CONFIG * 2];
     glob_t found = { 0 };
+    if (!n->text.len)
+        return yaml_error(c->doc, n, e, "the name of a policy file is empty");
     err_kind k = config_path(c, n->text, path, sizeof path, e);
 
     if (k)

@@ -2,6 +2,7 @@
 #include "main/options.h"
 #include "audit/audit.h"
 #include "base/file.h"
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -52,6 +53,15 @@ static int verify(const char *dir, const audit_options_cmd *o)
     return r.ok ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* "No records" about a folder that is not there, or not readable, would sound like a good answer. */
+static err_kind check_folder(const char *dir, err *e)
+{
+    if (access(dir, R_OK | X_OK) == 0)
+        return OK;
+    err_sys(e, errno, "could not open the audit record \"%s\"", dir);
+    return err_hint(e, "Name galen's data folder with --data DIR, as a user who may read it.");
+}
+
 static int run(int argc, char **argv)
 {
     audit_options_cmd o = { .data = "./galen-data", .limit = 1000 };
@@ -60,14 +70,14 @@ static int run(int argc, char **argv)
     err e = { 0 };
     if (code >= 0)
         return code;
-    if (file_join(dir, o.data, "audit", &e))
+    bool verifies = n == 1 && strcmp(args[0], "verify") == 0;
+    if (!verifies && (n != 1 || strcmp(args[0], "list") != 0)) {
+        fprintf(stderr, "galen: `galen audit` needs list or verify\nHint: `galen audit --help` explains both.\n");
+        return EXIT_USAGE;
+    }
+    if (file_join(dir, o.data, "audit", &e) || check_folder(dir, &e))
         return err_print(&e), EXIT_FAILED;
-    if (n == 1 && strcmp(args[0], "list") == 0)
-        return list(dir, &o);
-    if (n == 1 && strcmp(args[0], "verify") == 0)
-        return verify(dir, &o);
-    fprintf(stderr, "galen: `galen audit` needs list or verify\nHint: `galen audit --help` explains both.\n");
-    return EXIT_USAGE;
+    return verifies ? verify(dir, &o) : list(dir, &o);
 }
 
 static const option_row options[] = {

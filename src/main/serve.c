@@ -19,6 +19,7 @@
 
 #define CLOSE_GRACE_MS 3000
 #define HEAL_TICK_MS 500
+#define RETENTION_UNSET INT64_C(-1)
 
 typedef struct serve_options {
     settings_files files;
@@ -190,7 +191,7 @@ static err_kind open_store(house *h, err *e)
     if (k)
         return k;
     store_options o = { .dir = path, .wal_fsync_ms = s->store.wal_fsync_ms, .max_series = (size_t)s->store.max_series,
-                        .retention_ms = h->options->retention_ms ? h->options->retention_ms : s->store.retention_ms };
+                        .retention_ms = h->options->retention_ms != RETENTION_UNSET ? h->options->retention_ms : s->store.retention_ms };
     if ((k = store_open(&o, &h->store, &recovery, e)))
         return k;
     if (recovery.cut_bytes || recovery.note[0])
@@ -220,7 +221,7 @@ static void describe(house *h)
     buf_reset(&h->config_text);
     if (path)
         (void)file_read(path, &h->config_text, NULL);
-    clock_format_duration(h->retention, o->retention_ms ? o->retention_ms : h->settings->store.retention_ms);
+    clock_format_duration(h->retention, o->retention_ms != RETENTION_UNSET ? o->retention_ms : h->settings->store.retention_ms);
     const char *const flags[] = {
         "config", o->files.config ? o->files.config : "", "data", o->data, "enable-feature", o->features ? o->features : "",
         "listen", h->settings->face.listen, "retention", h->retention, "watch", o->files.watch_by_itself ? "on" : "off", NULL,
@@ -377,8 +378,8 @@ static err_kind open_face(house *h, err *e)
 
 static err_kind open_house(house *h, err *e)
 {
-    err_kind k = settings_load(&h->options->files, &h->settings, e);
-    if (k || (k = open_data(h, e)))
+    err_kind k = h->options->listen ? http_listen_check(h->options->listen, e) : OK;
+    if (k || (k = settings_load(&h->options->files, &h->settings, e)) || (k = open_data(h, e)))
         return k;
     if (uv_loop_init(&h->loop) != 0)
         return err_nomem(e);
@@ -451,12 +452,16 @@ static void say_goodbye(house *h)
 
 static int run(int argc, char **argv)
 {
-    serve_options o = { .data = "./galen-data", .files.watch_by_itself = true };
+    serve_options o = { .data = "./galen-data", .retention_ms = RETENTION_UNSET, .files.watch_by_itself = true };
     char **args;
     int n, code = options_parse(&verb_serve, argc, argv, &o, &args, &n);
     if (code >= 0)
         return code;
     log_level level;
+    if (o.retention_ms != RETENTION_UNSET && o.retention_ms < RETENTION_MIN_MS) {
+        fprintf(stderr, "galen: --retention must be 1h or longer\nHint: What is older is deleted for good; 15d is the default.\n");
+        return EXIT_USAGE;
+    }
     if (n > 0 || (o.log_level && !log_level_parse(str_from(o.log_level), &level))) {
         fprintf(stderr, "galen: %s\nHint: `galen serve --help` lists the flags.\n", n > 0 ? "serve takes no arguments" : "--log.level is error, warn, info or debug");
         return EXIT_USAGE;

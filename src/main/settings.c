@@ -1,4 +1,5 @@
 #include "main/settings.h"
+#include "net/net.h"
 
 static const config_field face_fields[] = {
     { "listen", CONFIG_CSTR, offsetof(face_settings, listen), .preset = "127.0.0.1:9600", .help = "Address of the page and the API." },
@@ -12,7 +13,7 @@ static const config_field wal_fields[] = {
 };
 typedef struct store_section { store_settings s; const yaml_node *wal; } store_section;
 static const config_field store_fields[] = {
-    { "retention", CONFIG_DURATION, offsetof(store_section, s.retention_ms), .preset = "15d", .min = 3600000, .max = INT64_MAX, .help = "How long samples are kept." },
+    { "retention", CONFIG_DURATION, offsetof(store_section, s.retention_ms), .preset = "15d", .min = RETENTION_MIN_MS, .max = INT64_MAX, .help = "How long samples are kept." },
     { "max_series", CONFIG_INT, offsetof(store_section, s.max_series), .preset = "2000000", .min = 1000, .max = 1000000000, .help = "New series beyond this many are refused." },
     { "wal", CONFIG_NODE, offsetof(store_section, wal), .help = "The write-ahead log: {fsync: 1s}." },
 };
@@ -35,6 +36,11 @@ static err_kind own_sections(settings *s, err *e)
         (k = config_bind(c->doc, section.wal, wal_fields, COUNT_OF(wal_fields), &wal, &s->arena, e)) ||
         (k = config_bind(c->doc, c->query, query_fields, COUNT_OF(query_fields), &s->query, &s->arena, e)))
         return k;
+    err inner = { 0 };
+    if (http_listen_check(s->face.listen, &inner)) {
+        yaml_error(c->doc, yaml_get(c->face, "listen"), e, "%s", inner.message);
+        return err_hint(e, "%s", inner.hint);
+    }
     s->store = section.s;
     s->store.wal_fsync_ms = wal.fsync_ms;
     return OK;

@@ -6,6 +6,8 @@
 #include "heal/heal.h"
 #include "watch/watch.h"
 
+#define RETENTION_MIN_MS INT64_C(3600000)  /* a slip of the keyboard must not empty the store */
+
 typedef struct settings_files {
     const char *config;              /* galen.yml, or NULL */
     const char *prometheus, *alertmanager; /* --prometheus.config, --alertmanager.config, or NULL */

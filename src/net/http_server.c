@@ -43,6 +43,8 @@ static err_kind split_listen(const char *listen, listen_address *a, err *e)
     return OK;
 }
 
+err_kind http_listen_check(const char *listen, err *e) { return split_listen(listen, &(listen_address){ 0 }, e); }
+
 static bool is_loopback(const struct sockaddr_storage *at)
 {
     if (at->ss_family == AF_INET)

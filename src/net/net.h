@@ -80,6 +80,8 @@ typedef struct http_server_options {
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms; /* 0: 10 s, 60 s, 75 s */
 } http_server_options;
 
+/* Is this spelled like an address to listen on? Looks nothing up. ERR_INVALID, with a hint. */
+err_kind http_listen_check(const char *listen, err *e);
 /* The process ignores SIGPIPE from here on (libuv's children get the default back). */
 err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e);
 /* The route table is copied; longest literal match wins. Call before listening, from as many rooms as like.
