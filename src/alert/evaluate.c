@@ -198,9 +198,10 @@ static err_kind put_annotations(evaluation *ev, const found *f, alert_item *item
     item->annotations = arena_array(&item->text, config_pair, r->annotation_count + 1);
     for (size_t i = 0; item->annotations && i < r->annotation_count; i++) {
         str text = expand(ev, &r->annotations[i], f, &item->text);
-        if (!text.ptr)
+        str name = arena_str(&item->text, r->annotations[i].name); /* an alert outlives its rule: a reload moves it */
+        if (!text.ptr || !name.ptr)
             return err_set(&ev->e, ERR_NOMEM, "could not expand the annotations of \"%" STR_FMT "\"", STR_ARG(r->name));
-        item->annotations[item->annotation_count++] = (config_pair){ r->annotations[i].name, text };
+        item->annotations[item->annotation_count++] = (config_pair){ name, text };
     }
     return item->annotations ? OK : err_nomem(&ev->e);
 }
