@@ -16,6 +16,7 @@ static progress stepped(progress p, double counter, int64_t now_ms)
     p.baseline = counter;
     p.have_baseline = true;
     p.probes = 0;
+    p.probe_in_vain = false;
     return p;
 }
 
@@ -30,7 +31,7 @@ static progress_state judge(const progress *p, const progress_config *c, int64_t
 {
     int64_t limit = c->stall_after_ms > 0 ? c->stall_after_ms : PROGRESS_STALL_AFTER_MS;
     if (now_ms - p->last_step_ms >= limit)
-        return p->state == PROGRESS_STALLED ? PROGRESS_STALLED : PROGRESS_SUSPECT;
+        return p->state == PROGRESS_STALLED || p->probe_in_vain ? PROGRESS_STALLED : PROGRESS_SUSPECT;
     return p->waited || p->probe_queued ? PROGRESS_SATURATED : PROGRESS_PROGRESSING;
 }
 
@@ -74,11 +75,14 @@ static progress on_probe(progress p, const progress_config *c, const progress_in
         p.probes++; /* it came and went between two scrapes */
     p.probe_was_out = false;
     p.probe_ended = true;
-    p.probe_queued = in->probe == PROGRESS_PROBE_NO_TOKEN && p.state != PROGRESS_SUSPECT && p.state != PROGRESS_STALLED;
+    bool still = now_ms - p.last_step_ms >= in->probe_waited_ms; /* all the time it waited */
+    p.probe_queued = in->probe == PROGRESS_PROBE_NO_TOKEN && !still;
     if (p.state == PROGRESS_UNKNOWN || p.state == PROGRESS_IDLE)
         return p;
+    p.probe_in_vain |= in->probe == PROGRESS_PROBE_NO_TOKEN && still;
     if (in->probe == PROGRESS_PROBE_OK) { /* a token came out: whatever the gauges say, it decodes */
         p.last_step_ms = now_ms;
+        p.probe_in_vain = false;
         p.state = PROGRESS_PROGRESSING;
         p.state = judge(&p, c, now_ms);
     } else if (in->probe == PROGRESS_PROBE_NO_TOKEN && p.state == PROGRESS_SUSPECT) {

@@ -17,7 +17,7 @@
  *   PROGRESSING  work is there and the counter moves (or has not been still for stall_after yet)
  *   SATURATED    the counter moves, but requests (or our probe) wait: more load, not a fault
  *   SUSPECT      work is there and nothing moved for stall_after; gauges can be stale (engines.md §0.8), so ask
- *   STALLED      suspect, and a probe got no first token
+ *   STALLED      suspect, and a probe got no first token: one sent now, or one whose whole wait lies after the last step
  *
  * Sources: design.md "Progress"; reference/engines.md §0 rules 7-9. Two things would lie if taken at face
  * value, and are corrected here: the probe we send is itself a running request, and its prompt moves the
@@ -49,6 +49,7 @@ typedef struct progress_input {
     bool probe_in_flight;       /* one of `running` or `waiting` may be ours */
     double probe_steps;         /* how far one of our probes may move the counter before its first token */
     progress_probe probe;       /* when !is_scrape */
+    int64_t probe_waited_ms;    /* when !is_scrape: how long it waited */
 } progress_input;
 
 typedef struct progress {
@@ -60,6 +61,7 @@ typedef struct progress {
     double last_counter;        /* at the last scrape */
     bool probe_was_out;         /* at the last scrape */
     bool probe_ended;           /* since the last scrape */
+    bool probe_in_vain;         /* a probe got no first token, and nothing moved while it waited nor since */
     bool probe_queued;          /* the last probe ended without an answer while the counter moved */
     bool worked;                /* the last scrape showed work */
     bool waited;                /* the last scrape showed a queue */

@@ -35,6 +35,9 @@ static const struct {
     { "many small steps beyond what probes explain are progress", "r1+10 pr2+30 pr2+30 pr2+30 pr2+30",
       PROGRESS_PROGRESSING },
     { "a counter that fell is a restart, all is new", "r1+100 r1+0 r1+0 r1+0 no r1-90", PROGRESS_PROGRESSING },
+    { "a probe that waited in vain counts once nothing has moved for stall_after", "r1+10 r1+0 pr2+0 no r1+0", PROGRESS_STALLED },
+    { "but not if something moved behind it", "r1+10 r1+0 pr2+0 no r1+90 r1+0 r1+0 r1+0", PROGRESS_SUSPECT },
+    { "nor if the engine was down meanwhile", "r1+10 r1+0 down no r1+0", PROGRESS_SUSPECT },
     { "work after a long idle time starts the clock anew", "r0+0 r0+0 r0+0 r0+0 r0+0 r1+0", PROGRESS_PROGRESSING },
 };
 
@@ -72,7 +75,7 @@ static void tell_scrape(teller *t, const char *word)
 
 static void tell_probe(teller *t, progress_probe result)
 {
-    t->p = progress_step(t->p, &(progress_config){ 15000 }, &(progress_input){ .probe = result, .probe_steps = 64 },
+    t->p = progress_step(t->p, &(progress_config){ 15000 }, &(progress_input){ .probe = result, .probe_steps = 64, .probe_waited_ms = 4000 },
                          t->now_ms);
 }
 

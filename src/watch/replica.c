@@ -178,7 +178,9 @@ static void on_probe(void *ctx, probe_kind kind, const probe_result *p)
     r->info.completion = p->ok;
     r->info.probe_ttft_s = p->ok ? p->ttft_s : NAN;
     progress_state before = r->progress.state;
-    step(r, &(progress_input){ .probe = verdict(p), .probe_steps = r->signals.probe_steps }, clock_now_ms());
+    const progress_input in = { .probe = verdict(p), .probe_steps = r->signals.probe_steps,
+                                .probe_waited_ms = (int64_t)(p->total_s * MS_PER_S) };
+    step(r, &in, clock_now_ms());
     if (r->progress.state != before) {
         put_series(r);
         flush(r, &r->series);
