@@ -279,11 +279,13 @@ static replica *replica_new(const replica_deps *deps)
 static err_kind open_process(replica *r, process *take_process, err *e)
 {
     const process_config *c = &r->config->process;
-    if (take_process)
-        process_rebind(take_process, c, on_process_change, r);
-    r->process = take_process;
-    if (!c->enabled)
+    if (!c->enabled) {
+        process_release(take_process);
         return OK;
+    }
+    if (take_process)
+        process_rebind(take_process, r->id, c, on_process_change, r);
+    r->process = take_process;
     process_deps d = { .loop = r->deps.loop,
                        .audit = r->deps.audit,
                        .state = r->deps.state,

@@ -102,6 +102,29 @@ static replica *take_replica(watch *w, const replica_config *c, bool same)
     return NULL;
 }
 
+static bool named(const watch_config *c, const replica_config *r)
+{
+    for (size_t i = 0; i < c->replica_count; i++)
+        if (str_eq(c->replicas[i].job, r->job) && str_eq(c->replicas[i].instance, r->instance))
+            return true;
+    return false;
+}
+
+/* A replica got another job or instance but is the same engine at the same place: a second one must not be started
+ * beside it, for the same port and GPU. */
+static replica *take_renamed(watch *w, const watch_config *next, const replica_config *c)
+{
+    for (size_t i = 0; i < w->replicas.len && c->process.enabled; i++) {
+        replica *r = w->replicas.at[i];
+        const replica_config *old = replica_config_of(r);
+        if (replica_info_of(r)->discovered || !old->process.enabled || !str_eq(old->url, c->url) || named(next, old))
+            continue;
+        vec_remove(&w->replicas, i);
+        return r;
+    }
+    return NULL;
+}
+
 /* The port of a URL on this machine; 0 if it is elsewhere. */
 static int loopback_port(str url)
 {
@@ -200,6 +223,8 @@ static err_kind apply_replicas(watch *w, watch_config *c, err *e)
         replica *r = take_replica(w, &c->replicas[i], true);
         if (!r) {
             replica *old = take_replica(w, &c->replicas[i], false);
+            if (!old)
+                old = take_renamed(w, c, &c->replicas[i]);
             process *handed = old ? replica_take_process(old) : NULL;
             replica_close(old);
             err why = { 0 };
@@ -214,8 +239,10 @@ static err_kind apply_replicas(watch *w, watch_config *c, err *e)
         replica *r = w->replicas.at[i];
         if (replica_info_of(r)->discovered)
             next.at[next.len++] = r;
-        else
+        else {
+            process_release(replica_take_process(r));
             replica_close(r);
+        }
     }
     vec_done(&w->replicas);
     w->replicas.at = next.at;

@@ -28,6 +28,7 @@ struct process {
     int64_t settle_until_ns;
     bool killed;
     net_timer *report;
+    bool released; /* ends with its last report */
     void (*done)(void *ctx, const err *result);
     void *done_ctx;
     err result;
@@ -262,6 +263,8 @@ static void deliver(void *ctx)
     p->done = NULL;
     if (done)
         done(p->done_ctx, &p->result);
+    if (p->released)
+        process_close(p);
 }
 
 static void answer_later(process *p, const err *result)
@@ -427,8 +430,58 @@ void process_close(process *p)
     mem_free(p);
 }
 
-void process_rebind(process *p, const process_config *c, void (*on_change)(void *ctx), void *ctx)
+void process_release(process *p)
 {
+    err e = { 0 };
+    if (!p)
+        return;
+    bool alive = p->info.state != PROCESS_NONE && p->info.state != PROCESS_EXITED;
+    if (alive) {
+        record(p, "watch.process.released", "the configuration does not name this engine any more; it runs on");
+        log_warn("an engine is no longer supervised, it runs on", KV_CSTR("replica", p->id), KV_INT("pid", p->info.pid));
+    }
+    if (!p->done) {
+        process_close(p);
+        return;
+    }
+    net_timer_stop(p->timer);
+    p->timer = NULL;
+    release_handles(p);
+    p->deps.on_change = NULL;
+    p->released = true;
+    err_set(&e, ERR_CANCELED, "\"%s\" left the configuration during its restart", p->id);
+    answer_later(p, &e);
+    if (!p->report) /* without memory nobody can be told */
+        process_close(p);
+}
+
+static bool same_command(char *const *a, char *const *b)
+{
+    while (a && b && *a && *b && strcmp(*a, *b) == 0)
+        a++, b++;
+    return a && b && !*a && !*b;
+}
+
+/* Its log stays where it is until the next start. */
+static void take_id(process *p, const char *id)
+{
+    err e = { 0 };
+    if (strcmp(p->id, id) == 0)
+        return;
+    if (p->deps.state && state_delete(p->deps.state, "process", str_from(p->id), &e))
+        log_error("could not forget a process's old name", KV_CSTR("replica", p->id), KV_ERR(&e));
+    str_copy(p->id, sizeof p->id, str_from(id));
+    bool alive = p->info.state != PROCESS_NONE && p->info.state != PROCESS_EXITED;
+    remember(p, alive);
+    if (alive)
+        record(p, "watch.process.adopted", "a running engine was taken along to this replica");
+}
+
+void process_rebind(process *p, const char *id, const process_config *c, void (*on_change)(void *ctx), void *ctx)
+{
+    if (!same_command(p->config->argv, c->argv))
+        log_info("a changed command takes effect when the engine is next started", KV_CSTR("replica", id));
+    take_id(p, id);
     p->config = c;
     p->deps.on_change = on_change;
     p->deps.ctx = ctx;

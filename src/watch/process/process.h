@@ -49,8 +49,12 @@ typedef struct process_info {
 err_kind process_open(const process_deps *deps, const char *id, const process_config *c, process **ret, err *e);
 /* The engine keeps running. */
 void process_close(process *p);
-/* The configuration changed, the process goes on: a new command takes effect with the next start. */
-void process_rebind(process *p, const process_config *c, void (*on_change)(void *ctx), void *ctx);
+/* The same, because the configuration does not name it any more: recorded, and a restart under way is answered
+ * (ERR_CANCELED, later). Remembered still: named again, it is adopted. */
+void process_release(process *p);
+/* The configuration changed, the process goes on, also under another id: a new command takes effect with the next
+ * start. */
+void process_rebind(process *p, const char *id, const process_config *c, void (*on_change)(void *ctx), void *ctx);
 process_info process_info_of(const process *p);
 /* It answered: STARTING becomes RUNNING. */
 void process_answered(process *p);

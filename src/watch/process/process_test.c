@@ -138,6 +138,71 @@ TEST(a_changed_replica_keeps_its_process_over_a_reload)
     world_close(&w);
 }
 
+static bool engine_runs(world *w) { return only(w)->process == PROCESS_RUNNING; }
+
+#define SLEEPING_AT(names) QUIET "replicas: [{" names ", url: 'http://127.0.0.1:PORT', process: {command: [sleep, '1000']}}]\n"
+
+TEST(an_engine_whose_replica_is_renamed_is_not_started_twice)
+{
+    world w;
+    err e = { 0 };
+    world_open(&w);
+    world_watch(&w, SLEEPING_AT("name: a"));
+    CHECK(run_until(&w, engine_runs));
+    int pid = only(&w)->pid;
+    CHECK_OK(watch_reload(w.watch, world_config(&w, SLEEPING_AT("name: b")), &e), e); /* the job is the name, if not given */
+    CHECK_EQ(only(&w)->pid, pid);
+    CHECK_STR(str_from(only(&w)->job), "b");
+    CHECK_EQ(recorded(&w, "watch.process.started"), 1);
+    watch_close(w.watch);
+    world_watch(&w, SLEEPING_AT("name: b")); /* and is remembered by its new name */
+    CHECK_EQ(only(&w)->pid, pid);
+    kill(pid, SIGKILL);
+    CHECK(run_until(&w, process_ended));
+    waitpid(pid, NULL, 0);
+    world_close(&w);
+}
+
+TEST(an_engine_that_leaves_the_configuration_runs_on_and_is_adopted_when_it_comes_back)
+{
+    static const char *const without[] = { QUIET, QUIET "replicas: [{name: a, url: 'http://127.0.0.1:PORT'}]\n" };
+    for (size_t i = 0; i < COUNT_OF(without); i++) {
+        world w;
+        err e = { 0 };
+        world_open(&w);
+        world_watch(&w, SLEEPING_AT("name: a"));
+        CHECK(run_until(&w, engine_runs));
+        int pid = only(&w)->pid;
+        CHECK_OK(watch_reload(w.watch, world_config(&w, without[i]), &e), e);
+        CHECK_EQ(kill(pid, 0), 0);
+        CHECK_EQ(recorded(&w, "watch.process.released"), 1);
+        if (only(&w))
+            CHECK_EQ(watch_process_restart(w.watch, only(&w)->id, 0, on_restarted, &w, &e), ERR_UNSUPPORTED);
+        CHECK_OK(watch_reload(w.watch, world_config(&w, SLEEPING_AT("name: a")), &e), e);
+        CHECK_EQ(only(&w)->pid, pid);
+        kill(pid, SIGKILL);
+        CHECK(run_until(&w, process_ended));
+        waitpid(pid, NULL, 0);
+        world_close(&w);
+    }
+}
+
+TEST(a_restart_of_an_engine_that_leaves_the_configuration_is_answered)
+{
+    world w;
+    err e = { 0 };
+    world_open(&w);
+    world_watch(&w, QUIET "replicas: [{name: a, url: 'http://127.0.0.1:PORT', process: {command: [sh, -c, 'trap : TERM; while :; do sleep 1; done']}}]\n");
+    CHECK(run_until(&w, engine_runs));
+    int pid = only(&w)->pid;
+    CHECK_OK(watch_process_restart(w.watch, only(&w)->id, 60000, on_restarted, &w, &e), e);
+    CHECK_OK(watch_reload(w.watch, world_config(&w, QUIET), &e), e);
+    CHECK(run_until(&w, was_restarted));
+    CHECK_EQ(w.restart_error.kind, ERR_CANCELED);
+    kill(-pid, SIGKILL);
+    world_close(&w);
+}
+
 TEST(a_command_that_cannot_be_started_is_recorded_not_fatal)
 {
     world w;
