@@ -78,6 +78,7 @@ if step build-asan build_asan; then
     step serve tests/serve_briefly.sh "$galen" 10
     with tests/kill9.py kill-9 python3 tests/kill9.py "$galen" --rounds 5
     with tests/bad_input.py bad-input python3 tests/bad_input.py --galen "$galen"
+    step docs python3 tests/docs.py "$galen"
     with tests/page.mjs page tests/page.sh "$galen"
     step promtool tests/promtool.sh "$galen"
     if [ -d ../shared/conformance ]; then
