@@ -85,7 +85,7 @@ static void remember(diagnose *d, const incident *i, str json)
         log_error("could not store an incident, it would be forgotten by a restart", KV_STR("incident", i->id), KV_ERR(&e));
 }
 
-static void tell(diagnose *d, const incident *i, incident_change change)
+static void tell(diagnose *d, const incident *i, incident_change change, str message)
 {
     static const char *const kinds[] = { "diagnose.incident.opened", "diagnose.incident.cause", "diagnose.incident.closed" };
     AUTO(buf_done) buf json = BUF_INIT(INCIDENT_JSON_MAX);
@@ -95,7 +95,7 @@ static void tell(diagnose *d, const incident *i, incident_change change)
     incident_json(&w, i);
     str data = buf_failed(&json) ? STR("{}") : buf_str(&json);
     audit_record r = { .kind = str_from(kinds[change]), .actor = STR("galen"), .subject = i->subject, .incident = i->id,
-                       .message = change == INCIDENT_CLOSED ? STR("the replica is healthy again") : i->summary, .data = data };
+                       .message = message, .data = data };
     if (d->deps.audit && audit_append(d->deps.audit, &r, false, NULL, &e))
         log_error("could not record a diagnosis", KV_STR("incident", i->id), KV_ERR(&e));
     if (!buf_failed(&json))
@@ -202,14 +202,14 @@ static bool put_record(diagnose *d, subject *s, const incident_state *next, cons
     return true;
 }
 
-static void close_incident(diagnose *d, subject *s, int64_t now_ms)
+static void close_incident(diagnose *d, subject *s, str why, int64_t now_ms)
 {
     incident_record *r = s->open;
     s->open = NULL;
     r->view.closed_ms = now_ms;
     r->view.present = false;
     emit(d, &r->view, false, now_ms);
-    tell(d, &r->view, INCIDENT_CLOSED);
+    tell(d, &r->view, INCIDENT_CLOSED, why);
     forget_oldest(d);
 }
 
@@ -222,7 +222,7 @@ static void apply(diagnose *d, subject *s, const incident_state *next, const inc
     }
     if (before.open && !next->open) {
         s->state = *next;
-        close_incident(d, s, now_ms);
+        close_incident(d, s, STR("the replica is healthy again"), now_ms);
         return;
     }
     bool renamed = !before.open || before.episode != next->episode || before.confidence != next->confidence;
@@ -236,7 +236,7 @@ static void apply(diagnose *d, subject *s, const incident_state *next, const inc
     incident_record_sync(s->open, next);
     if (renamed) {
         own_add(d->opened[next->cause], before.open ? 0 : 1);
-        tell(d, &s->open->view, before.open ? INCIDENT_CAUSE_CHANGED : INCIDENT_OPENED);
+        tell(d, &s->open->view, before.open ? INCIDENT_CAUSE_CHANGED : INCIDENT_OPENED, s->open->view.summary);
     }
     emit(d, &s->open->view, true, now_ms);
 }
@@ -366,7 +366,7 @@ static void close_unwatched(diagnose *d, int64_t now_ms)
         if (!s->open || now_ms - s->seen_ms < d->config->close_after_ms)
             continue;
         s->state = (incident_state){ .episode = s->state.episode };
-        close_incident(d, s, now_ms);
+        close_incident(d, s, STR("the replica is not watched any more"), now_ms);
     }
 }
 

@@ -399,6 +399,33 @@ TEST(loop_suggest_only_says_so)
     world_close(&w);
 }
 
+static bool keep_message(void *ctx, const audit_record *r)
+{
+    str_copy(ctx, 200, r->message);
+    return true;
+}
+
+TEST(loop_a_replica_that_leaves_the_configuration_takes_its_incident_along)
+{
+    world w;
+    char last[200] = "";
+    yaml_doc *doc = NULL;
+    watch_config *without;
+    err e = { 0 };
+    world_open(&w, "suggest");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    kill(-w.pid, SIGKILL);
+    CHECK_MSG(run_until(&w, is_open, WAIT_MS), "no incident was opened");
+    CHECK_OK(yaml_parse(STR("{host: off, discovery: off}"), "galen.yml", &doc, &e), e);
+    CHECK_OK(watch_config_parse(&(config){ .doc = doc, .watch = doc->root }, &without, &e), e);
+    CHECK_OK(watch_reload(w.watch, without, &e), e);
+    yaml_doc_free(doc);
+    CHECK_MSG(run_until(&w, is_closed, WAIT_MS), "the incident stays open");
+    CHECK_OK(audit_list(w.audit_dir, &(audit_filter){ .incident = newest(&w)->id, .kind_prefix = STR("diagnose.") }, keep_message, last, &e), e);
+    CHECK_STR(str_from(last), "the replica is not watched any more"); /* and not: healthy again */
+    world_close(&w);
+}
+
 TEST(loop_incident_and_treatment_survive_galen)
 {
     world w;
