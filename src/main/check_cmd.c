@@ -30,6 +30,10 @@ static int check_config(const char *path)
     if (settings_load(&files, &s, &e))
         return err_print(&e), EXIT_FAILED;
     printf("%s: valid (%s configuration)\n", path, kind);
+    const char *const *notes;
+    size_t n = alert_config_notes(s->alert, &notes);
+    for (size_t i = 0; i < n; i++)
+        printf("  note: %s\n", notes[i]);
     return EXIT_DONE;
 }
 

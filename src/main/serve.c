@@ -234,12 +234,6 @@ static void describe(house *h)
 
 static const char *listen_address(const house *h) { return h->options->listen ? h->options->listen : h->settings->face.listen; }
 
-static int port_of(const char *address)
-{
-    const char *colon = strrchr(address, ':');
-    return colon ? atoi(colon + 1) : 0;
-}
-
 static err_kind open_net(house *h, err *e)
 {
     http_server_options o = { .listen = listen_address(h), .insecure = h->settings->face.insecure, .token = str_from(h->token),
@@ -247,7 +241,9 @@ static err_kind open_net(house *h, err *e)
     err_kind k = net_poster_open(&h->loop, &h->poster, e);
     if (k || (k = http_client_open(&h->loop, &h->client, e)) || (k = http_server_new(&h->loop, &o, &h->server, e)))
         return k;
-    if ((k = query_http_open(h->query, h->store, h->server, h->poster, (unsigned)h->settings->query.threads, &h->query_http, e)))
+    /* The address is taken before any engine is started: a galen that cannot be reached must not have acted. Who connects
+     * meanwhile waits, since nothing is answered before the loop runs. */
+    if ((k = http_server_listen(h->server, e)) || (k = query_http_open(h->query, h->store, h->server, h->poster, (unsigned)h->settings->query.threads, &h->query_http, e)))
         return k;
     describe(h);
     return OK;
@@ -266,7 +262,7 @@ static err_kind open_rooms(house *h, err *e)
 {
     settings *s = h->settings;
     sample_sink sink = store_sink(h->store);
-    watch_deps w = { &h->loop, h->client, sink, h->audit, h->state, h->options->data, port_of(listen_address(h)) };
+    watch_deps w = { &h->loop, h->client, sink, h->audit, h->state, h->options->data, http_server_port(h->server) };
     err_kind k = watch_open(&w, TAKE(s->watch), &h->watch, e);
     if (k)
         return k;
@@ -299,6 +295,11 @@ static bool apply(house *h, settings *fresh, err *e)
     return true;
 }
 
+static own_metric *reload_gauge(void)
+{
+    return own_gauge("galen_config_last_reload_successful", NULL, "1 if the last reload was taken over, or none was tried.");
+}
+
 static bool reload(void *ctx, err *e)
 {
     house *h = ctx;
@@ -318,7 +319,7 @@ static bool reload(void *ctx, err *e)
         h->loaded_ms = clock_now_ms();
         describe(h);
     }
-    own_set(own_gauge("galen_config_last_reload_successful", NULL, "1 if the last reload was taken over."), ok);
+    own_set(reload_gauge(), ok);
     return ok;
 }
 
@@ -371,9 +372,9 @@ static err_kind open_face(house *h, err *e)
     face_deps f = { h->server, h->query, h->store, h->watch, h->alert, h->diagnose, h->heal, h->audit, h->audit_dir, reload, quit, h };
     err_kind k = watch_routes(h->watch, h->server, e);
     if (k || (k = alert_routes(h->alert, h->server, e)) || (k = diagnose_routes(h->diagnose, h->audit_dir, h->server, e)) ||
-        (k = heal_routes(h->heal, h->server, e)) || (k = face_open(&f, &h->face, e)))
+        (k = heal_routes(h->heal, h->server, e)))
         return k;
-    return http_server_listen(h->server, e);
+    return face_open(&f, &h->face, e);
 }
 
 static err_kind open_house(house *h, err *e)
@@ -476,6 +477,7 @@ static int run(int argc, char **argv)
         close_house(&h);
         return EXIT_FAILED;
     }
+    own_set(reload_gauge(), 1);
     watch_signals(&h);
     say_hello(&h);
     uv_run(&h.loop, UV_RUN_DEFAULT);

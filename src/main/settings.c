@@ -71,13 +71,21 @@ static void folder_of(const char *path, char out[FILENAME_MAX_CONFIG])
         memcpy(out, ".", 2);
 }
 
-/* Only routes and receivers: whoever brings an alertmanager.yml gets the rules it is used with, and no others. */
+/* Only routes and receivers: the rules are those of prometheus.yml or galen.yml beside it, or none. */
 static err_kind alertmanager_config(const char *path, settings *s, err *e)
 {
     AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
     char dir[FILENAME_MAX_CONFIG];
     err_kind k = yaml_load(path, &doc, e);
-    if (k || (!s->alert && (k = alert_config_from_prometheus(NULL, "", &s->alert, e))))
+    if (k)
+        return k;
+    if (!s->alert && (yaml_get(s->config->alert, "route") || yaml_get(s->config->alert, "receivers"))) {
+        yaml_error(s->config->doc, s->config->alert, e, "both this section and --alertmanager.config say where alerts go");
+        return err_hint(e, "Leave route and receivers to one of them.");
+    }
+    if (!s->alert)
+        k = s->config->doc->file[0] ? alert_config_parse(s->config, &s->alert, e) : alert_config_from_prometheus(NULL, "", &s->alert, e);
+    if (k)
         return k;
     folder_of(path, dir);
     return alert_config_add_alertmanager(s->alert, doc, dir, e);
@@ -104,7 +112,8 @@ static err_kind rooms(const settings_files *f, settings *s, err *e)
         k = watch_config_parse(s->config, &s->watch, e);
     if (k)
         return k;
-    watch_config_host_only_if(s->watch, f->watch_by_itself && !f->prometheus && !f->alertmanager);
+    bool foreign_only = f->prometheus || (f->alertmanager && !f->config);
+    watch_config_host_only_if(s->watch, f->watch_by_itself && !foreign_only);
     if (f->alertmanager)
         k = alertmanager_config(f->alertmanager, s, e);
     else if (!s->alert)

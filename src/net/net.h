@@ -84,7 +84,7 @@ typedef struct http_server_options {
 err_kind http_listen_check(const char *listen, err *e);
 /* The process ignores SIGPIPE from here on (libuv's children get the default back). */
 err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e);
-/* The route table is copied; longest literal match wins. Call before listening, from as many rooms as like.
+/* The route table is copied; longest literal match wins. Call before the loop runs, from as many rooms as like.
  * ERR_EXISTS: the same pattern and method are there already; ERR_INVALID: not a pattern, or more than 4 parameters.
  * Before any handler runs, the guard has seen the request: Host is an IP address, localhost, this machine's name,
  * the listen host or external_url's (else 403: DNS rebinding); a browser's Origin on a changing method equals Host (else 403); the
