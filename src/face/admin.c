@@ -38,6 +38,19 @@ static void reload_post(http_request *req)
         http_reply(req, 200, TEXT_PLAIN, STR("The configuration was read again.\n"));
 }
 
+/* Prometheus's address of a graph, as alerts carry it in generatorURL: to the query tab, the expression still encoded. */
+static void graph_get(http_request *req)
+{
+    str rest = req->query, part, expr = STR_EMPTY;
+
+    while (str_split(&rest, '&', &part))
+        if (str_starts(part, STR("g0.expr=")))
+            expr = str_skip(part, strlen("g0.expr="));
+    str to = arena_printf(req->arena, "/#/query?expr=%" STR_FMT, STR_ARG(expr));
+    http_header location = { STR("Location"), to.ptr ? to : STR("/") };
+    http_reply_headers(req, 302, &location, 1, STR(""));
+}
+
 static void flush_post(http_request *req)
 {
     face *f = req->route_ctx;
@@ -63,6 +76,7 @@ err_kind admin_routes(face *f, err *e)
     const unsigned change = HTTP_POST | HTTP_PUT;
     const http_route routes[] = {
         { HTTP_GET, "/metrics", metrics_get, f, 0, 0 },
+        { HTTP_GET, "/graph", graph_get, f, 0, 0 },
         { HTTP_GET, "/-/healthy", healthy_get, f, 0, 0 },
         { HTTP_GET, "/-/ready", ready_get, f, 0, 0 },
         { change, "/-/reload", reload_post, f, HTTP_ROUTE_LOCAL, 0 },

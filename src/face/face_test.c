@@ -98,6 +98,7 @@ static const struct {
     { "reload is no question", "GET", "/-/reload", 405, "" },
     { "reload", "POST", "/-/reload", 200, "read again" },
     { "a reload that fails says why", "PUT", "/-/reload", 400, "wacht" },
+    { "an alert's link leads on to the query tab", "GET", "/graph?g0.tab=1&g0.expr=up%7Ba%3D%22b%22%7D", 302, "" },
     { "quit", "POST", "/-/quit", 200, "stops" },
 };
 

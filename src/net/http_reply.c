@@ -220,7 +220,9 @@ void http_reply(http_request *req, int status, const char *content_type, str bod
 void http_reply_err(http_request *req, const err *e)
 {
     AUTO(buf_done) buf body = BUF_INIT(8192);
+    err placed = *e;
 
-    http_error_json(&body, e);
+    err_format(placed.message, sizeof placed.message, e); /* with file, line and column */
+    http_error_json(&body, &placed);
     http_reply(req, http_status_of(e->kind), "application/json", buf_failed(&body) ? STR("{}\n") : buf_str(&body));
 }
