@@ -2,7 +2,7 @@
  *
  * A file becomes a tree of yaml_node with a place (line, column) on every node; each room binds its own
  * section to a C struct with a table of fields, so that an unknown key is refused by name ("did you mean
- * …"), a wrong type says what it wants, and `galen help config` prints the very same table.
+ * …"), a wrong type says what it wants, and the handbook's tables are compared with the very same one.
  *
  * YAML: libyaml (as go-yaml, which Prometheus uses, is a port of it). On top: duplicate keys are an error,
  * aliases are expanded within CONFIG_MAX_NODES, yes/no/on/off are strings unless a bool is asked for. */
@@ -64,7 +64,7 @@ typedef struct config_field {
     bool required;
     const char *preset;         /* default as it would be written in YAML; NULL leaves the zeroed field alone */
     int64_t min, max;           /* for numbers, durations, sizes; ignored when max <= min */
-    const char *help;           /* one line for `galen help config` and docs */
+    const char *help;           /* one line for docs and hints */
 } config_field;
 
 /* Fill *target (zeroed first is the caller's business) from `mapping` (NULL = absent: presets only).

@@ -165,7 +165,7 @@ static err_kind folders(store *s, const char *dir, err *e)
         return k;
     if (s->read_only) {
         if (!file_exists(dir))
-            return err_set(e, ERR_NOT_FOUND, "could not open store \"%s\": there is no such folder", dir);
+            return err_set(e, ERR_NOT_FOUND, "there is no such folder");
         return OK;
     }
     if ((k = file_make_dirs(s->wal_dir, 0700, e)) || (k = file_make_dirs(s->block_dir, 0700, e)))
