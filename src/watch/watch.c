@@ -226,9 +226,10 @@ static err_kind apply_replicas(watch *w, watch_config *c, err *e)
             if (!old)
                 old = take_renamed(w, c, &c->replicas[i]);
             process *handed = old ? replica_take_process(old) : NULL;
-            replica_close(old);
             err why = { 0 };
-            if (replica_open(&d, c, &c->replicas[i], handed, &r, &why)) {
+            err_kind k = replica_open(&d, c, &c->replicas[i], handed, &r, &why);
+            replica_close(old); /* last: it may be all that holds the generation in which the process has its command */
+            if (k) {
                 log_error("could not watch a replica", KV_STR("replica", c->replicas[i].name), KV_ERR(&why));
                 continue;
             }

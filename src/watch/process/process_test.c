@@ -138,6 +138,25 @@ TEST(a_changed_replica_keeps_its_process_over_a_reload)
     world_close(&w);
 }
 
+TEST(a_process_is_handed_on_from_a_configuration_that_only_its_replica_still_held)
+{
+    static const char *const rows[] = { SLEEPER, SLEEPER "# nothing has changed\n",
+                                        QUIET "replicas: [{name: renamed, job: j, instance: i, url: 'http://127.0.0.1:PORT', "
+                                              "process: {command: [sleep, '2000']}}]\n" };
+    world w;
+    err e = { 0 };
+    world_open(&w);
+    world_watch(&w, rows[0]);
+    CHECK(run_until(&w, process_runs));
+    int pid = only(&w)->pid;
+    CHECK_OK(watch_reload(w.watch, world_config(&w, rows[1]), &e), e);
+    CHECK_OK(watch_reload(w.watch, world_config(&w, rows[2]), &e), e);
+    CHECK_EQ(only(&w)->pid, pid);
+    kill(pid, SIGKILL);
+    CHECK(run_until(&w, process_ended));
+    world_close(&w);
+}
+
 static bool engine_runs(world *w) { return only(w)->process == PROCESS_RUNNING; }
 
 #define SLEEPING_AT(names) QUIET "replicas: [{" names ", url: 'http://127.0.0.1:PORT', process: {command: [sleep, '1000']}}]\n"
