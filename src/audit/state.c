@@ -38,15 +38,12 @@ static err_kind failed(state_db *s, err *e, const char *what)
     err_kind k = code == SQLITE_NOMEM ? ERR_NOMEM
                : code == SQLITE_BUSY || code == SQLITE_LOCKED ? ERR_CONFLICT
                : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT : ERR_IO;
-    return err_set(e, k, "could not %s: %s", what, why);
-}
-
-/* What to do about a file that is no state. Only facts that galen finds out anew are lost with it. */
-static err_kind hint_damaged(err *e)
-{
-    if (e->kind == ERR_CORRUPT)
-        err_hint(e, "Move the file away, with its -wal and -shm, and start again: samples and records are kept elsewhere.");
-    return e->kind;
+    err_set(e, k, "could not %s: %s", what, why);
+    if (k == ERR_CORRUPT) /* what is in it galen finds out anew, or an operator says again */
+        err_hint(e, "Stop galen, move state.db away with its -wal and -shm, and start again: samples and records are kept elsewhere.");
+    if (k == ERR_IO)
+        err_hint(e, "Look whether the disk is full (df) or broken (dmesg).");
+    return k;
 }
 
 static err_kind check_version(state_db *s, err *e)
@@ -111,7 +108,7 @@ err_kind state_open(const char *path, state_db **ret, err *e)
         return err_nomem(e);
     pthread_mutex_init(&s->lock, NULL);
     if (state_init(s, path, e))
-        return hint_damaged(e), err_context(e, "could not open state \"%s\"", path);
+        return err_context(e, "could not open state \"%s\"", path);
     *ret = TAKE(s);
     return OK;
 }

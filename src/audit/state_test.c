@@ -101,7 +101,7 @@ TEST(state_refuses_a_later_format_and_a_file_that_is_none)
     CHECK_OK(file_write_atomic(path, STR("this is no database, and long enough to be looked at as one ......................................"), 0600, &e), e);
     e = (err){ 0 };
     CHECK_EQ(state_open(path, &s, &e), ERR_CORRUPT);
-    CHECK_CONTAINS(str_from(e.hint), "Move the file away");
+    CHECK_CONTAINS(str_from(e.hint), "move state.db away");
     CHECK_EQ(state_open("/nowhere/state.db", &s, &e), ERR_NOT_FOUND);
     CHECK(s == NULL);
 }
