@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RECOVER_ATTEMPTS 5 /* reading beside a running galen, whose files may go while we look */
@@ -199,6 +200,13 @@ static err_kind replay_segments(replay *r, const str *names, size_t n, uint32_t 
     return OK;
 }
 
+/* A checkpoint gets its name when it is whole. An empty segment is one that galen died before writing to. */
+static bool is_empty(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size < WAL_HEADER_BYTES;
+}
+
 static err_kind replay_wal(replay *r, const str *names, size_t n, uint32_t *ret_last)
 {
     uint32_t newest = 0;
@@ -214,6 +222,7 @@ static err_kind replay_wal(replay *r, const str *names, size_t n, uint32_t *ret_
         err_kind k = wal_checkpoint_path(path, r->s->wal_dir, newest, r->e);
         if (k || (k = replay_file(r, path)))
             return k;
+        r->damaged += is_empty(path);
     }
     return replay_segments(r, names, n, newest, ret_last);
 }

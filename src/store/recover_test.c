@@ -102,6 +102,22 @@ TEST(store_tells_of_a_damaged_log_and_replays_the_segments_behind)
     close_store(s);
 }
 
+TEST(store_tells_of_a_checkpoint_that_lost_its_bytes)
+{
+    const char *dir = test_dir();
+    char path[FILE_PATH_MAX];
+    store *s = store_with_six_hours(dir);
+    CHECK_EQ(store_flush(s, NULL), OK);
+    close_store(s);
+    snprintf(path, sizeof path, "%s/wal/checkpoint.00000001", dir);
+    CHECK_EQ(truncate(path, 0), 0);
+    store_recovery told;
+    clock_fake(NOW);
+    CHECK_EQ(store_open(&(store_options){ .dir = dir }, &s, &told, NULL), OK);
+    CHECK_CONTAINS(str_from(told.note), "damaged");
+    close_store(s);
+}
+
 TEST(store_leaves_a_damaged_block_aside_and_answers_from_the_rest)
 {
     const char *dir = test_dir();
@@ -134,12 +150,15 @@ TEST(store_says_which_chunk_of_a_block_is_damaged)
     store_selection *sel;
     CHECK_EQ(store_select(s, NULL, 0, 0, INT64_MAX, NULL, &sel, NULL), OK);
     int bad = 0;
+    err e = { 0 };
     for (size_t i = 0; i < store_select_len(sel); i++) {
         sample_vec v = { 0 };
-        bad += store_select_samples(sel, i, &v, NULL) == ERR_CORRUPT;
+        bad += store_select_samples(sel, i, &v, &e) == ERR_CORRUPT;
         vec_done(&v);
     }
     CHECK_EQ(bad, 1);
+    CHECK_CONTAINS(str_from(e.message), "00000001.block");
+    CHECK_CONTAINS(str_from(e.hint), "move it away");
     store_select_free(sel);
     close_store(s);
 }

@@ -17,7 +17,7 @@ typedef struct piece {
     int64_t min_t_ms, max_t_ms;
     uint32_t count, sum;
     chunk *owner;      /* counted; NULL: bytes lie in the arena or in a block */
-    bool in_block;     /* then `sum` is to be checked */
+    const block *in;   /* NULL: not in a block; else `sum` is to be checked */
 } piece;
 
 typedef struct part {
@@ -256,7 +256,7 @@ static err_kind block_pieces(store_selection *sel, const block *b, block_entry *
     err_kind k;
     while (!(k = block_next_chunk(b, entry, &c, &sum, e)) && c.min_t_ms <= sel->to_ms)
         if (overlaps(sel, c.min_t_ms, c.max_t_ms) &&
-            vec_push(&pieces, ((piece){ c.bytes, c.min_t_ms, c.max_t_ms, c.count, sum, NULL, true }))) {
+            vec_push(&pieces, ((piece){ c.bytes, c.min_t_ms, c.max_t_ms, c.count, sum, NULL, b }))) {
             k = err_nomem(e);
             break;
         }
@@ -360,8 +360,10 @@ labels store_select_labels(const store_selection *sel, size_t i)
 
 static err_kind decode_piece(const piece *p, int64_t from_ms, int64_t to_ms, sample_vec *out, err *e)
 {
-    if (p->in_block && block_chunk_sum(p->bytes) != p->sum)
-        return err_set(e, ERR_CORRUPT, "cannot read a chunk of a block: it fails its checksum");
+    if (p->in && block_chunk_sum(p->bytes) != p->sum) {
+        err_set(e, ERR_CORRUPT, "cannot read a chunk of block \"%s\": it fails its checksum", p->in->path ? p->in->path : "in memory");
+        return err_hint(e, "The file was damaged after it was written. Stop galen and move it away to go on without its samples.");
+    }
     size_t before = out->len;
     err_kind k = chunk_decode(p->bytes, p->count, from_ms, to_ms, out);
     if (k == ERR_NOMEM)
