@@ -268,3 +268,8 @@ err_kind file_lock(const char *path, int *ret_fd, err *e)
     fd = -1;
     return OK;
 }
+
+void file_inherit_nothing(void)
+{
+    (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* before Linux 5.11 it refuses, and they are inherited as ever */
+}

@@ -28,3 +28,6 @@ err_kind file_list(const char *dir, arena *a, str **ret_names, size_t *ret_n, er
 err_kind file_read_small(const char *path, char *out, size_t cap, size_t *ret_len, err *e);
 /* An exclusive flock on `path` (created 0600), held until *ret_fd is closed. ERR_CONFLICT: somebody has it. */
 err_kind file_lock(const char *path, int *ret_fd, err *e);
+/* Call before a child is started: it inherits what it is given as 0, 1 and 2 and nothing else. libcurl's sockets do
+ * not close on exec by themselves; an engine that held one would keep the connection open after galen has closed it. */
+void file_inherit_nothing(void);

@@ -1,4 +1,5 @@
 #include "heal/action/exec.h"
+#include "base/file.h"
 #include "heal/heal_state.h"
 #include <signal.h>
 #include <stdio.h>
@@ -136,6 +137,7 @@ static int spawn(uv_loop_t *loop, exec_job *job, char **argv, char **env, int64_
     if (rc == 0) {                   /* from here on it is a handle, whether the child lives or not */
         job->process.data = job;
         job->open_handles++;
+        file_inherit_nothing();
         rc = uv_spawn(loop, &job->process, &o);
     }
     close(pipe_ends[1]);

@@ -1,5 +1,6 @@
 #include "base/test.h"
 #include "heal/action/exec.h"
+#include <unistd.h>
 
 typedef struct outcome { bool done, ok, timed_out; int status, signal; char output[EXEC_KEEP_BYTES + 1]; size_t len; } outcome;
 
@@ -32,11 +33,13 @@ static const struct { const char *what, *script; bool ok; int status, signal; co
     { "its signal is kept", "kill -TERM $$", false, 0, 15, "" },
     { "stdout and stderr in their order", "echo a; echo b >&2; echo c", true, 0, 0, "a\nb\nc\n" },
     { "it knows what it is about", "echo $GALEN_SUBJECT", true, 0, 0, "replica:j/i\n" },
+    { "it inherits no descriptor but these (and ls's own)", "ls /proc/self/fd", true, 0, 0, "0\n1\n2\n3\n" },
     { "a child that holds the pipe open is not waited for", "sleep 5 & echo x", true, 0, 0, "x\n" },
 };
 
 TEST(exec_tells_how_it_ended)
 {
+    int open_here = dup(2);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         str argv[] = { STR("/bin/sh"), STR("-c"), str_from(rows[i].script) };
         outcome o;
@@ -45,6 +48,7 @@ TEST(exec_tells_how_it_ended)
         CHECK_MSG(o.done && o.ok == rows[i].ok && o.status == rows[i].status && o.signal == rows[i].signal, "%s: %d %d", rows[i].what, o.status, o.signal);
         CHECK_MSG(strcmp(o.output, rows[i].output) == 0, "%s: wrote \"%s\"", rows[i].what, o.output);
     }
+    close(open_here);
 }
 
 TEST(exec_ends_what_runs_too_long_with_all_its_children)

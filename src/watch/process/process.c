@@ -212,6 +212,7 @@ static err_kind spawn(process *p, int log_fd, err *e)
                                .stdio_count = 3,
                                .stdio = stdio };
     child->data = p;
+    file_inherit_nothing();
     int rc = uv_spawn(p->deps.loop, child, &o);
     if (rc) {
         child->data = NULL;

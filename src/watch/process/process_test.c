@@ -1,4 +1,5 @@
 /* Supervised processes, as the room shows them: real children, killed, frozen, outlived, adopted. */
+#include "watch/process/procfs.h"
 #include "watch/world_test.h"
 #include <signal.h>
 #include <sys/wait.h>
@@ -153,6 +154,24 @@ TEST(a_process_is_handed_on_from_a_configuration_that_only_its_replica_still_hel
     CHECK_OK(watch_reload(w.watch, world_config(&w, rows[2]), &e), e);
     CHECK_EQ(only(&w)->pid, pid);
     kill(pid, SIGKILL);
+    CHECK(run_until(&w, process_ended));
+    world_close(&w);
+}
+
+static bool was_scraped(world *w) { return w->scrapes > 1; }
+
+TEST(an_engine_inherits_no_socket_of_ours)
+{
+    world w;
+    err e = { 0 };
+    world_open(&w);
+    world_watch(&w, SLEEPER);
+    CHECK(run_until(&w, process_runs));
+    CHECK(run_until(&w, was_scraped));
+    CHECK_OK(watch_process_restart(w.watch, only(&w)->id, 500, on_restarted, &w, &e), e);
+    CHECK(run_until(&w, was_restarted));
+    CHECK_EQ(procfs_count_fds("/proc", only(&w)->pid), 3);
+    kill(only(&w)->pid, SIGKILL);
     CHECK(run_until(&w, process_ended));
     world_close(&w);
 }
