@@ -420,6 +420,8 @@ static void conn_resume(http_conn *c)
         return;
     if (c->pending.len) {
         str rest = conn_consume(c, buf_str(&c->pending));
+        if (c->phase >= CONN_LINGER)
+            return; /* the last word was said: lingering threw away what was pending */
         if (rest.len)
             buf_consume(&c->pending, c->pending.len - rest.len);
         else

@@ -405,6 +405,25 @@ TEST(http_server_keeps_alive_and_answers_in_order)
     bench_close(&b);
 }
 
+TEST(http_server_survives_junk_behind_a_request_that_takes_its_time)
+{
+    static const char *const behind[] = { "junk\r\n\r\nand more", "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\nand more" };
+    for (size_t i = 0; i < COUNT_OF(behind); i++) {
+        bench b;
+        bench_open(&b, (http_server_options){ 0 });
+        raw *r = raw_open(&b);
+        raw_send(r, "GET /park HTTP/1.1\r\n" H "\r\n");
+        raw_send(r, behind[i]);
+        RUN_UNTIL(&b, b.parked);
+        uv_run(&b.loop, UV_RUN_NOWAIT); /* the rest is read and waits */
+        http_reply(b.parked, 200, NULL, STR("parked"));
+        RUN_UNTIL(&b, r->ended);
+        CHECK_EQ(raw_count(r, "HTTP/1.1 "), 2);
+        raw_close(r);
+        bench_close(&b);
+    }
+}
+
 TEST(http_server_answers_a_client_that_shut_its_side_after_pipelining)
 {
     bench b;
