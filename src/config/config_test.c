@@ -68,6 +68,7 @@ static const struct { const char *what, *text, *message, *hint; unsigned line, c
     { "broken YAML", "name: [x\non: true", "did not find expected", "", 0, 0 },
     { "two documents", "name: x\n---\nname: y", "more than one document", "", 2, 1 },
     { "an unknown alias", "name: *x", "unknown alias", "", 1, 7 },
+    { "an alias inside what it stands for", "later: &x [*x]", "unknown alias", "", 1, 12 },
     { "not a mapping", "- x", "must be a mapping", "", 1, 1 },
     { "a bad bool", "name: x\non: perhaps", "\"perhaps\" is not true or false", "", 2, 5 },
     { "bytes that are not UTF-8", "name: \"\xff\"", "invalid", "UTF-8", 0, 0 },

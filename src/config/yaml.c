@@ -72,6 +72,17 @@ static err_kind add_anchor(builder *b, const yaml_char_t *name, yaml_node *n)
     return name && map_set(&b->anchors, str_from((const char *)name), n) ? err_nomem(b->e) : OK;
 }
 
+/* The name an event gives its node, NULL for none. */
+static const yaml_char_t *anchor_of(const yaml_event_t *ev)
+{
+    switch (ev->type) {
+    case YAML_SCALAR_EVENT: return ev->data.scalar.anchor;
+    case YAML_SEQUENCE_START_EVENT: return ev->data.sequence_start.anchor;
+    case YAML_MAPPING_START_EVENT: return ev->data.mapping_start.anchor;
+    default: return NULL;
+    }
+}
+
 /* An alias costs as many nodes as it stands for, so that ten lines cannot become a billion nodes for a walker. */
 static size_t weigh(const yaml_node *n, size_t limit)
 {
@@ -127,7 +138,7 @@ static yaml_node *build_sequence(builder *b, const yaml_event_t *ev)
 {
     yaml_node *n = new_node(b, YAML_SEQUENCE, ev->start_mark);
     node_vec items = { 0 };
-    bool end = false, ok = n && !add_anchor(b, ev->data.sequence_start.anchor, n);
+    bool end = false, ok = n != NULL;
     while (ok) {
         yaml_node *child = next_child(b, YAML_SEQUENCE_END_EVENT, &end);
         if (!child)
@@ -163,7 +174,7 @@ static yaml_node *build_mapping(builder *b, const yaml_event_t *ev)
     yaml_node *n = new_node(b, YAML_MAPPING, ev->start_mark);
     node_vec keys = { 0 }, values = { 0 };
     AUTO(map_done) map seen = MAP_INIT;
-    bool end = false, ok = n && !add_anchor(b, ev->data.mapping_start.anchor, n);
+    bool end = false, ok = n != NULL;
     while (ok) {
         yaml_node *key = next_child(b, YAML_MAPPING_END_EVENT, &end);
         if (!key)
@@ -189,18 +200,15 @@ static yaml_node *build(builder *b, const yaml_event_t *ev)
         return fail_at(b, ev->start_mark, ERR_LIMIT, "nested too deep"), NULL;
     yaml_node *n = NULL;
     switch (ev->type) {
-    case YAML_SCALAR_EVENT:
-        n = build_scalar(b, ev);
-        if (n && add_anchor(b, ev->data.scalar.anchor, n))
-            n = NULL;
-        break;
+    case YAML_SCALAR_EVENT: n = build_scalar(b, ev); break;
     case YAML_SEQUENCE_START_EVENT: n = build_sequence(b, ev); break;
     case YAML_MAPPING_START_EVENT: n = build_mapping(b, ev); break;
     case YAML_ALIAS_EVENT: n = build_alias(b, ev); break;
     default: fail_at(b, ev->start_mark, ERR_PARSE, "unexpected end"); break;
     }
     b->depth--;
-    return n;
+    /* Named only now that it is whole: an alias inside it would make a tree without end. */
+    return n && add_anchor(b, anchor_of(ev), n) ? NULL : n;
 }
 
 /* STREAM-START [DOCUMENT-START node DOCUMENT-END] STREAM-END; a second document is refused. */
