@@ -94,6 +94,8 @@ static episode on_acting(episode p, const episode_rules *r, const episode_input 
 {
     if (p.resumed)
         return on_resumed(p, in);
+    if (!p.running && p.step >= r->steps)
+        return verify(p, "a new configuration took the next step away", in->now_ms);
     if (!p.running) {                /* between two steps */
         if (in->claim != CLAIM_HOLDS || in->mode != HEAL_AUTO)
             return verify(p, "the fault went away before the next step", in->now_ms);

@@ -62,6 +62,18 @@ TEST(episode_goes_its_ways)
     }
 }
 
+TEST(episode_does_not_run_a_step_that_a_reload_has_taken_away)
+{
+    episode_rules r = { 2, 2, 5000, 2000, 10000 };
+    episode p = { .state = HEAL_WAITING };
+    p = feed(p, &r, '.', HEAL_AUTO, 1000000);
+    p = feed(p, &r, 'o', HEAL_AUTO, 1001000);
+    CHECK(p.state == HEAL_ACTING && !p.running && p.step == 1);
+    r.steps = 1;
+    p = feed(p, &r, '.', HEAL_AUTO, 1002000);
+    CHECK_EQ(p.state, HEAL_VERIFYING);
+}
+
 TEST(episode_after_a_crash_looks_before_it_leaps)
 {
     const episode_rules r = { 1, 2, 5000, 2000, 10000 };
