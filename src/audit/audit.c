@@ -107,8 +107,9 @@ typedef struct tail {
     bool has_records;
 } tail;
 
-/* Past the damage: only find out where numbers may go on, so that none is given out twice. */
-static err_kind skim_damaged(segment_reader *r, uint64_t pos, tail *t, err *e)
+/* Past the damage: only find out where numbers may go on, so that none is given out twice. The chain goes on
+ * from the last hash that is one. */
+static err_kind skim_damaged(segment_reader *r, uint64_t pos, tail *t)
 {
     str line;
     segment_line l;
@@ -119,8 +120,7 @@ static err_kind skim_damaged(segment_reader *r, uint64_t pos, tail *t, err *e)
         if (!segment_split(line, &l) || l.seq < t->next_seq || l.seq == UINT64_MAX)
             continue;
         t->next_seq = l.seq + 1;
-        if (!hash_parse_hex(l.hash_hex, &t->chain))
-            return err_set(e, ERR_CORRUPT, "cannot read the hash of audit record %" PRIu64, l.seq);
+        (void)!hash_parse_hex(l.hash_hex, &t->chain);
     }
     return OK;
 }
@@ -143,19 +143,19 @@ static err_kind scan_tail(segment_reader *r, uint64_t first_seq, tail *t, err *e
     }
     if (!segment_parse_header(line, &header_seq, &t->chain) || header_seq != first_seq) {
         t->next_seq = first_seq + 1; /* its own name must not be used again */
-        return skim_damaged(r, pos, t, e);
+        return skim_damaged(r, pos, t);
     }
     for (t->good_bytes = pos; (got = segment_next(r, &pos, &line, e)) > 0; t->good_bytes = pos) {
         if (!segment_split(line, &l) || l.seq != t->next_seq || !segment_sealed(&l, &t->chain, &hash)) {
             t->next_seq++;
-            return skim_damaged(r, pos, t, e);
+            return skim_damaged(r, pos, t);
         }
         t->chain = hash;
         t->next_seq++;
         t->has_records = true;
     }
     if (got < 0)
-        return e->kind == ERR_CORRUPT ? (t->next_seq++, skim_damaged(r, r->size, t, e)) : e->kind;
+        return e->kind == ERR_CORRUPT ? (t->next_seq++, skim_damaged(r, r->size, t)) : e->kind;
     t->lost_bytes = r->size - t->good_bytes;
     t->kind = t->lost_bytes ? TAIL_TORN : TAIL_WHOLE;
     return OK;
@@ -300,7 +300,8 @@ static err_kind append_locked(audit *a, audit_record *r, bool durable, err *e)
     segment_put_record(&line, r, &chain);
     if (buf_failed(&line))
         return line.failed == ERR_NOMEM ? err_nomem(e) : err_set(e, ERR_LIMIT, "cannot record \"%" STR_FMT "\": it is too large", STR_ARG(r->kind));
-    if (a->has_records && a->size + line.len > (uint64_t)a->segment_max_bytes && (k = segment_create(a, e)))
+    /* The old segment first: a durable record in the new one must not stand while the chain before it may be lost. */
+    if (a->has_records && a->size + line.len > (uint64_t)a->segment_max_bytes && ((k = file_sync(a->fd, a->path, e)) || (k = segment_create(a, e))))
         return k;
     if ((k = file_write_all(a->fd, line.ptr, line.len, a->path, e)) || (durable && (k = file_sync(a->fd, a->path, e)))) {
         put_back(a, &(err){ 0 });

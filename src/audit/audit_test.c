@@ -296,6 +296,45 @@ TEST(audit_goes_on_in_a_new_segment_after_damage)
     CHECK_EQ(listed(dir, (audit_filter){ .after_seq = 5 }).n, 2);
 }
 
+TEST(audit_opens_however_many_records_are_damaged)
+{
+    const char *dir = make_log(5, 0);
+    str names[64];
+    AUTO(buf_done) buf all = BUF_INIT(1u << 20);
+    CHECK_EQ(segments(dir, names), 1);
+    slurp(dir, names[0], &all);
+    for (size_t i = 0; i + 64 < all.len; i++) /* no hash is one any more */
+        if (str_starts(str_skip(buf_str(&all), i), STR("\"hash\":\"")))
+            all.ptr[i + 10] = 'z';
+    spill(dir, names[0], buf_str(&all));
+
+    audit *a = NULL;
+    err e = { 0 };
+    CHECK_OK(audit_open(dir, NULL, &a, &e), e);
+    CHECK_OK(put(a, "x.y", "", "", &e), e);
+    audit_close(a);
+    CHECK_EQ(segments(dir, names), 2);
+    CHECK_STR(names[1], "0000000000000006.log");
+}
+
+/* What a power cut may take is the end of the chain, never a piece out of its middle. */
+TEST(audit_syncs_a_segment_before_the_next_one_begins)
+{
+    const char *dir = make_log(1, 0);
+    str names[64];
+    audit *a = NULL;
+    err e = { 0 };
+    CHECK_OK(audit_open(dir, &(audit_options){ 400 }, &a, &e), e);
+    fault_write(0, FAULT_EIO); /* the first thing that is done to the disk */
+    CHECK_EQ(put(a, "x.y", "", "", &e), ERR_IO);
+    CHECK(fault_write_fired());
+    CHECK_CONTAINS(str_from(e.message), "could not sync");
+    CHECK_OK(put(a, "x.y", "", "", &e), e);
+    audit_close(a);
+    CHECK_EQ(segments(dir, names), 2);
+    CHECK(verified(dir, "").ok);
+}
+
 /* ---- tampering ---- */
 
 TEST(audit_verify_finds_every_flipped_bit)
