@@ -580,6 +580,8 @@ def online(work):
         reload(galen)
         check("end: galen is healthy after all of this", galen.healthy())
         none = run_galen("query", "--data", str(galen.data), "no_such_series")
+        nothing = run_galen("audit", "list", "--data", str(galen.data), "--kind", "no.such.kind")
+        check("audit list: that nothing matches is told", nothing.returncode == 0 and "no records match" in nothing.stderr, nothing.stderr)
         check("query: an empty result is told", none.returncode == 0 and none.stdout == "" and "no series match" in none.stderr, none.stderr)
         code = galen.stop()
         check("end: SIGTERM ends it with 0", code == 0, f"{code}: {galen.text()[-2000:]}")

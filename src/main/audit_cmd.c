@@ -10,11 +10,13 @@ typedef struct audit_options_cmd {
     const char *data, *kind, *subject, *incident, *head;
     int64_t since_ms, limit;
     bool json;
+    bool found;   /* a record was printed */
 } audit_options_cmd;
 
 static bool print_record(void *ctx, const audit_record *r)
 {
-    const audit_options_cmd *o = ctx;
+    audit_options_cmd *o = ctx;
+    o->found = true;
     if (o->json) {
         AUTO(buf_done) buf line = BUF_INIT(2 * AUDIT_MAX_DATA + 4096);
         json_writer w = json_writer_to(&line);
@@ -37,6 +39,8 @@ static int list(const char *dir, audit_options_cmd *o)
     err e = { 0 };
     if (audit_list(dir, &f, print_record, o, &e))
         return err_print(&e), EXIT_FAILED;
+    if (!o->found)
+        fprintf(stderr, "no records match\n");
     return EXIT_DONE;
 }
 
