@@ -69,6 +69,28 @@ TEST(query_survives_any_failed_allocation)
     close_fixture(&f);
 }
 
+/* A NaN from outside may differ from the marker of an empty slot in its sign only. */
+TEST(query_turns_no_number_into_an_empty_slot)
+{
+    static const char *const asks[] = { "-scalar(foreign)", "-foreign", "abs(foreign)", "abs(-foreign)" };
+    fixture f = open_fixture(NULL);
+    union { uint64_t u; double d; } x = { STALE_NAN_BITS | UINT64_C(1) << 63 };
+    label name = { METRIC_NAME, STR("foreign") };
+    sample_row row = { .labels = { &name, 1 }, .t_ms = 1000, .v = x.d };
+    err e = { 0 };
+    CHECK_OK(store_append(f.store, &row, 1, NULL, &e), e);
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        AUTO(buf_done) buf text = BUF_INIT(1 << 16);
+        query_result r = { 0 };
+        CHECK_OK(query_instant(f.engine, str_from(asks[i]), 1000, NULL, &r, &e), e);
+        CHECK_MSG(r.len == 1, "%s lost its number", asks[i]);
+        query_result_json(&r, &text);
+        CHECK_CONTAINS(buf_str(&text), "\"NaN\"");
+        query_result_done(&r);
+    }
+    close_fixture(&f);
+}
+
 TEST(query_number_is_the_first_sample)
 {
     fixture f = open_fixture(NULL);

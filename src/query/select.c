@@ -59,7 +59,9 @@ err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_v
         if (stale && drop_stale)
             continue;
         out->at[kept] = out->at[i];
-        if (!stale && s->scale != 1)
+        if (!stale && isnan(out->at[kept].v)) /* a foreign NaN may be one change of sign away from an empty slot */
+            out->at[kept].v = normal_nan();
+        else if (!stale && s->scale != 1)
             out->at[kept].v *= s->scale;
         kept++;
     }
