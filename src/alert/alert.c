@@ -14,24 +14,13 @@ static err_kind ask(void *ctx, str expr, int64_t t_ms, query_result *ret, err *e
     return query_instant(ctx, expr, t_ms, NULL, ret, e);
 }
 
-static void put_labels(json_writer *w, labels l)
-{
-    json_key(w, "labels");
-    json_begin(w, '{');
-    for (size_t i = 0; i < l.len; i++) {
-        json_key_str(w, l.at[i].name);
-        json_str(w, l.at[i].value);
-    }
-    json_end(w, '}');
-}
-
 static void put_evidence(buf *out, const rule *r, const alert_info *a)
 {
     char since[CLOCK_ISO_MAX];
     json_writer w = json_writer_to(out);
     clock_format_iso(since, a->active_at_ms);
     json_begin(&w, '{');
-    put_labels(&w, a->labels);
+    labels_json(&w, "labels", a->labels);
     json_put_double(&w, "value", a->value);
     json_put_str(&w, "expr", r->expr);
     json_put_cstr(&w, "active_since", since);

@@ -18,17 +18,6 @@ static void put_time(json_writer *w, const char *key, int64_t t_ms)
     json_put_cstr(w, key, t_ms ? text : "0001-01-01T00:00:00Z");
 }
 
-static void put_labels(json_writer *w, labels l)
-{
-    json_key(w, "labels");
-    json_begin(w, '{');
-    for (size_t i = 0; i < l.len; i++) {
-        json_key_str(w, l.at[i].name);
-        json_str(w, l.at[i].value);
-    }
-    json_end(w, '}');
-}
-
 static void put_texts(json_writer *w, const char *key, const rule_text *t, size_t n)
 {
     json_key(w, key);
@@ -61,7 +50,7 @@ static void put_value(json_writer *w, double v)
 static void put_alert(json_writer *w, const alert_info *a)
 {
     json_begin(w, '{');
-    put_labels(w, a->labels);
+    labels_json(w, "labels", a->labels);
     json_key(w, "annotations");
     json_begin(w, '{');
     for (size_t i = 0; i < a->annotation_count; i++) {

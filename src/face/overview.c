@@ -183,13 +183,7 @@ static void write_alert(json_writer *w, const alert_info *a)
     json_put_str(w, "name", a->rule);
     json_put_str(w, "group", a->group);
     json_put_cstr(w, "state", a->state == ALERT_FIRING ? "firing" : a->state == ALERT_PENDING ? "pending" : "inactive");
-    json_key(w, "labels");
-    json_begin(w, '{');
-    for (size_t i = 0; i < a->labels.len; i++) {
-        json_key_str(w, a->labels.at[i].name);
-        json_str(w, a->labels.at[i].value);
-    }
-    json_end(w, '}');
+    labels_json(w, "labels", a->labels);
     json_key(w, "annotations");
     json_begin(w, '{');
     for (size_t i = 0; i < a->annotation_count; i++) {

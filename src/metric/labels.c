@@ -116,6 +116,18 @@ void labels_format(labels l, buf *out)
         buf_append(out, STR("{}"));
 }
 
+void labels_json(json_writer *w, const char *key, labels l)
+{
+    if (key)
+        json_key(w, key);
+    json_begin(w, '{');
+    for (size_t i = 0; i < l.len; i++) {
+        json_key_str(w, l.at[i].name);
+        json_str(w, l.at[i].value);
+    }
+    json_end(w, '}');
+}
+
 /* ---- owned sets: header, label array, bytes, all in one block ---- */
 
 struct label_set {

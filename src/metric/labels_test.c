@@ -65,6 +65,18 @@ TEST(label_names_follow_the_grammar)
     }
 }
 
+TEST(labels_json_escapes_names_and_values)
+{
+    AUTO(buf_done) buf out = BUF_INIT(1000);
+    json_writer w = json_writer_to(&out);
+    label at[] = { { METRIC_NAME, STR("up") }, { STR("a\"b"), STR("x\ny\xff") } };
+    json_begin(&w, '{');
+    labels_json(&w, "l", (labels){ at, 2 });
+    labels_json(&w, "none", (labels){ NULL, 0 });
+    json_end(&w, '}');
+    CHECK_STR(buf_str(&out), "{\"l\":{\"__name__\":\"up\",\"a\\\"b\":\"x\\ny\xef\xbf\xbd\"},\"none\":{}}");
+}
+
 TEST(canonical_names_include_histogram_parts)
 {
     CHECK(canonical_find(STR("llm_ttft_seconds_bucket")) != NULL);

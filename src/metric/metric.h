@@ -4,6 +4,7 @@
  * signals of LLM serving. Knows nothing of where samples come from or go to. */
 #pragma once
 #include "base/base.h"
+#include "base/json.h"
 #include <math.h>
 #include <stdatomic.h>
 
@@ -27,6 +28,8 @@ bool metric_name_valid(str s);                   /* [a-zA-Z_:][a-zA-Z0-9_:]* */
 err_kind labels_normalise(label *at, size_t *len, err *e);
 /* {__name__="up", job="x"} as people write it: up{job="x"} */
 void labels_format(labels l, buf *out);
+/* … and as machines do: {"__name__":"up","job":"x"}, behind `key` unless that is NULL. */
+void labels_json(json_writer *w, const char *key, labels l);
 
 /* An owned, counted, immutable copy: one allocation. Thread-safe counting. */
 typedef struct label_set label_set;

@@ -18,16 +18,6 @@ static void finish(job *j, bool cut)
 
 /* ---- series ---- */
 
-static void put_labels(json_writer *w, labels l)
-{
-    json_begin(w, '{');
-    for (size_t i = 0; i < l.len; i++) {
-        json_key_str(w, l.at[i].name);
-        json_str(w, l.at[i].value);
-    }
-    json_end(w, '}');
-}
-
 static int by_labels(const void *a, const void *b)
 {
     return labels_cmp(*(const labels *)a, *(const labels *)b);
@@ -81,7 +71,7 @@ static void put_series(job *j, const labels_vec *found)
             continue; /* selectors may overlap */
         cut = j->query.limit && written == j->query.limit;
         if (!cut)
-            put_labels(&w, found->at[i]), written++;
+            labels_json(&w, NULL, found->at[i]), written++;
     }
     json_end(&w, ']');
     finish(j, cut);

@@ -387,21 +387,10 @@ static void put_sample(json_writer *w, sample s)
     json_end(w, ']');
 }
 
-static void put_metric(json_writer *w, labels l)
-{
-    json_key(w, "metric");
-    json_begin(w, '{');
-    for (size_t i = 0; i < l.len; i++) {
-        json_key_str(w, l.at[i].name);
-        json_str(w, l.at[i].value);
-    }
-    json_end(w, '}');
-}
-
 static void put_series(json_writer *w, const query_series *s, bool matrix)
 {
     json_begin(w, '{');
-    put_metric(w, s->labels);
+    labels_json(w, "metric", s->labels);
     json_key(w, matrix ? "values" : "value");
     if (matrix)
         json_begin(w, '[');

@@ -27,17 +27,6 @@ static json_writer begin_answer(buf *out)
     return w;
 }
 
-static void put_labels(json_writer *w, const char *key, labels l)
-{
-    json_key(w, key);
-    json_begin(w, '{');
-    for (size_t i = 0; i < l.len; i++) {
-        json_key_str(w, l.at[i].name);
-        json_str(w, l.at[i].value);
-    }
-    json_end(w, '}');
-}
-
 static void put_duration(json_writer *w, const char *key, int64_t ms)
 {
     char text[CLOCK_ISO_MAX];
@@ -51,8 +40,8 @@ static void put_target(json_writer *w, str pool_name, const target_info *t)
     if (t->last_ms)
         clock_format_iso(when, t->last_ms);
     json_begin(w, '{');
-    put_labels(w, "discoveredLabels", t->discovered);
-    put_labels(w, "labels", t->labels);
+    labels_json(w, "discoveredLabels", t->discovered);
+    labels_json(w, "labels", t->labels);
     json_put_str(w, "scrapePool", pool_name);
     json_put_cstr(w, "scrapeUrl", t->url);
     json_put_cstr(w, "globalUrl", t->url);
@@ -121,7 +110,7 @@ static void put_dropped(json_writer *j, watch *w, str filter)
             if (!wanted(filter, pool_job(w->pools.at[p])->name))
                 continue;
             json_begin(j, '{');
-            put_labels(j, "discoveredLabels", discovered);
+            labels_json(j, "discoveredLabels", discovered);
             json_end(j, '}');
         }
     }
@@ -223,7 +212,7 @@ static void handle_targets_metadata(http_request *req)
             if (metric.len && !str_eq(metric, m.family))
                 continue;
             json_begin(&j, '{');
-            put_labels(&j, "target", target_info_of(t).labels);
+            labels_json(&j, "target", target_info_of(t).labels);
             if (!metric.len)
                 json_put_str(&j, "metric", m.family);
             put_meta(&j, m);

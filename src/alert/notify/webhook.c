@@ -17,17 +17,6 @@ uint64_t webhook_fingerprint(labels l)
     return h;
 }
 
-static void put_labels(json_writer *w, const char *key, labels l)
-{
-    json_key(w, key);
-    json_begin(w, '{');
-    for (size_t i = 0; i < l.len; i++) {
-        json_key_str(w, l.at[i].name);
-        json_str(w, l.at[i].value);
-    }
-    json_end(w, '}');
-}
-
 static void put_pairs(json_writer *w, const char *key, const config_pair *p, size_t n)
 {
     json_key(w, key);
@@ -52,7 +41,7 @@ static void put_alert(json_writer *w, const notify_alert *a)
     snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, webhook_fingerprint(label_set_view(a->labels)));
     json_begin(w, '{');
     json_put_cstr(w, "status", a->ends_ms ? "resolved" : "firing");
-    put_labels(w, "labels", label_set_view(a->labels));
+    labels_json(w, "labels", label_set_view(a->labels));
     put_pairs(w, "annotations", a->annotations, a->annotation_count);
     put_time(w, "startsAt", a->starts_ms);
     put_time(w, "endsAt", a->ends_ms);
@@ -120,7 +109,7 @@ void webhook_write(const webhook_message *m, buf *out)
     for (size_t i = 0; i < shown; i++)
         put_alert(&w, m->alerts[i]);
     json_end(&w, ']');
-    put_labels(&w, "groupLabels", m->group_labels);
+    labels_json(&w, "groupLabels", m->group_labels);
     put_common_labels(&w, m);
     put_common_annotations(&w, m);
     json_put_str(&w, "externalURL", m->external_url);
