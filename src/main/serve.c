@@ -305,12 +305,16 @@ static bool reload(void *ctx, err *e)
     house *h = ctx;
     AUTO(settings_freep) settings *fresh = NULL;
     bool ok = settings_load(&h->options->files, &fresh, e) == OK && apply(h, fresh, e);
-    char why[sizeof e->message + sizeof e->file + 32] = "configuration read again";
+    char why[sizeof e->message + sizeof e->file + 32] = "configuration read again", later[200] = "";
     if (!ok)
         err_format(why, sizeof why, e);
+    else if (settings_need_restart(h->settings, fresh, later, sizeof later))
+        snprintf(why, sizeof why, "configuration read again; %s: only with the next start", later);
     audit_record r = { .kind = ok ? STR("config.reloaded") : STR("config.rejected"), .actor = STR("user"), .message = str_from(why) };
     (void)audit_append(h->audit, &r, false, NULL, NULL);
-    if (ok)
+    if (ok && later[0])
+        log_warn("configuration reloaded, but these take effect only with the next start", KV_CSTR("keys", later));
+    else if (ok)
         log_info("configuration reloaded");
     else
         log_error("configuration not reloaded, keeping the running one", KV_ERR(e));

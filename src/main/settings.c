@@ -136,6 +136,31 @@ err_kind settings_load(const settings_files *files, settings **ret, err *e)
     return OK;
 }
 
+static bool same_text(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
+
+bool settings_need_restart(const settings *running, const settings *fresh, char *out, size_t cap)
+{
+    const settings *a = running, *b = fresh;
+    const struct { const char *key; bool same; } rows[] = {
+        { "face.listen", same_text(a->face.listen, b->face.listen) },
+        { "face.external_url", same_text(a->face.external_url, b->face.external_url) },
+        { "face.insecure", a->face.insecure == b->face.insecure },
+        { "store.retention", a->store.retention_ms == b->store.retention_ms },
+        { "store.max_series", a->store.max_series == b->store.max_series },
+        { "store.wal.fsync", a->store.wal_fsync_ms == b->store.wal_fsync_ms },
+        { "query.lookback", a->query.lookback_ms == b->query.lookback_ms },
+        { "query.timeout", a->query.timeout_ms == b->query.timeout_ms },
+        { "query.max_samples", a->query.max_samples == b->query.max_samples },
+        { "query.max_series", a->query.max_series == b->query.max_series },
+        { "query.threads", a->query.threads == b->query.threads },
+    };
+    size_t used = 0;
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (!rows[i].same && used + strlen(rows[i].key) + 3 < cap)
+            used += (size_t)snprintf(out + used, cap - used, "%s%s", used ? ", " : "", rows[i].key);
+    return used > 0;
+}
+
 void settings_free(settings *s)
 {
     if (!s)

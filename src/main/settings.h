@@ -32,5 +32,7 @@ typedef struct settings {
 
 /* Read and check all of it. Errors name file, line and column. *ret is yours. */
 err_kind settings_load(const settings_files *files, settings **ret, err *e);
+/* Which keys that are read only at the start differ, into `out`: "face.listen, store.retention". False: none. */
+bool settings_need_restart(const settings *running, const settings *fresh, char *out, size_t cap);
 void settings_free(settings *s);     /* what rooms took (TAKE) is no longer in it */
 void settings_freep(settings **s);
