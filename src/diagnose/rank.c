@@ -57,11 +57,12 @@ static bool any_fault(const symptom_set *s)
 }
 
 /* May somebody act although the cause is not clear? Not while there is any sign that work goes on: what looks broken
- * may be an engine that is merely too busy to answer us. */
+ * may be an engine that is merely too busy to answer us. Nor when its process is gone: that is unclear only while
+ * somebody else answers in its place. */
 static bool may_act_unsure(const symptom_set *s, const rank_context *c)
 {
     return !c->was_saturated && c->answered && !symptom_is(s, SYMPTOM_PROGRESS_MOVING) &&
-           !symptom_is(s, SYMPTOM_QUEUE_WAITING) && !symptom_is(s, SYMPTOM_PROCESS_BUSY);
+           !symptom_is(s, SYMPTOM_QUEUE_WAITING) && !symptom_is(s, SYMPTOM_PROCESS_BUSY) && !symptom_is(s, SYMPTOM_PROCESS_GONE);
 }
 
 verdict rank(const symptom_set *s, const rank_context *c)

@@ -14,6 +14,8 @@ static const struct { const char *what; uint32_t yes; unsigned context; verdict_
 
     { "a process that is gone is likely dead", B(PROCESS_GONE), 0, VERDICT_FAULT, CAUSE_ENGINE_DEAD, CONFIDENCE_LIKELY, true },
     { "gone and refusing is confirmed", B(PROCESS_GONE) | REFUSED, 0, VERDICT_FAULT, CAUSE_ENGINE_DEAD, CONFIDENCE_CONFIRMED, true },
+    { "gone while its port answers: somebody started one by hand, nobody acts", B(PROCESS_GONE) | B(SCRAPE_OK) | B(HEALTH_OK), 0, VERDICT_FAULT, CAUSE_INCONCLUSIVE, CONFIDENCE_INCONCLUSIVE, false },
+    { "gone, an old good word, and one door refuses by now: dead", B(PROCESS_GONE) | B(HEALTH_OK) | B(SCRAPE_FAILING), 0, VERDICT_FAULT, CAUSE_ENGINE_DEAD, CONFIDENCE_CONFIRMED, true },
     { "refusing at both doors is likely dead", REFUSED, 0, VERDICT_FAULT, CAUSE_ENGINE_DEAD, CONFIDENCE_LIKELY, true },
     { "a process that answered once and now refuses is likely dead", B(PROCESS_ALIVE) | REFUSED, 0, VERDICT_FAULT, CAUSE_ENGINE_DEAD, CONFIDENCE_LIKELY, true },
     { "loading a model for minutes is not death", B(PROCESS_ALIVE) | REFUSED, NEVER_ANSWERED, VERDICT_FAULT, CAUSE_INCONCLUSIVE, CONFIDENCE_INCONCLUSIVE, false },
@@ -89,7 +91,7 @@ TEST(rank_never_acts_while_work_moves_forward)
     }
 }
 
-/* And the other half: whatever else is seen, a process that is gone is acted on. */
+/* And the other half: whatever else is seen, a process that is gone is acted on, unless somebody answers in its place. */
 TEST(rank_always_names_a_gone_process)
 {
     for (uint32_t bits = 0; bits < SYMPTOM_BIT(SYMPTOM_COUNT); bits++) {
@@ -98,6 +100,7 @@ TEST(rank_always_names_a_gone_process)
         symptom_set s = set_of(bits);
         rank_context c = context_of(bits & 7);
         verdict v = rank(&s, &c);
-        CHECK_MSG(v.cause == CAUSE_ENGINE_DEAD && v.act, "symptoms %#x: %s", bits, cause_rows[v.cause].name);
+        bool answers = bits & (B(HEALTH_OK) | B(SCRAPE_OK) | B(PROBE_OK)) && !(bits & (B(CONNECTION_REFUSED) | B(SCRAPE_FAILING)));
+        CHECK_MSG(answers ? !v.act : v.cause == CAUSE_ENGINE_DEAD && v.act, "symptoms %#x: %s", bits, cause_rows[v.cause].name);
     }
 }

@@ -188,6 +188,8 @@ err_kind symptoms_ask(const replica_info *r, const symptom_limits *l, symptom_as
 
     if (r->process_start_ms > 0 && r->process_start_ms <= now_ms)
         s.fresh_ms = MAX(1, MIN(s.fresh_ms, now_ms - r->process_start_ms));
+    if (r->process == PROCESS_EXITED && r->process_end_ms > 0 && r->process_end_ms <= now_ms)
+        s.fresh_ms = MAX(1, MIN(s.fresh_ms, now_ms - r->process_end_ms));
     s.since_stop_ms = s.fresh_ms;
     for (symptom_id id = 0; id < SYMPTOM_COUNT; id++) {
         double v = NAN;

@@ -6,7 +6,8 @@
  * lie for an hour, progress does not, and a probe confirms (vllm#36130, sglang#6624, sglang#22511).
  *
  * Freshness is part of the question: `[$fresh]` never reaches back before the start of the present process, so what
- * was seen of the dead process cannot speak about its successor; `[$since_stop]` never before progress stopped.
+ * was seen of the dead process cannot speak about its successor, nor, once the process has ended, before its end: who
+ * answers then is somebody else; `[$since_stop]` never before progress stopped.
  *
  * Pure: the answers come through a callback, so tests need no store. */
 #pragma once

@@ -77,6 +77,20 @@ TEST(symptoms_never_reach_back_before_the_present_process)
     CHECK_STR(buf_str(&expr), "last_over_time(probe_success{job=\"chat\",instance=\"127.0.0.1:8000\",probe=\"health\"}[4s])");
 }
 
+TEST(symptoms_never_reach_back_before_the_end_of_a_process)
+{
+    replica_info ended = replica;
+    AUTO(buf_done) buf expr = BUF_INIT(1000);
+    script none = { 0 };
+    symptom_set s;
+    ended.process = PROCESS_EXITED;
+    ended.process_start_ms = 1000000 - 40000;
+    ended.process_end_ms = 1000000 - 3000;
+    CHECK_EQ(symptoms_ask(&ended, &limits, (symptom_asker){ ask_script, &none }, 1000000, &s, NULL), OK);
+    symptom_expr(SYMPTOM_SCRAPE_OK, &ended, &limits, &s, &expr);
+    CHECK_STR(buf_str(&expr), "last_over_time(up{job=\"chat\",instance=\"127.0.0.1:8000\"}[3s])");
+}
+
 TEST(symptoms_believe_watch_when_the_store_lags)
 {
     static const canned alive[] = { { "watch_process_up", 1 } }, gone[] = { { "watch_process_up", 0 } };

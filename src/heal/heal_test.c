@@ -26,13 +26,26 @@ typedef struct world {
     char data[FILE_PATH_MAX], audit_dir[FILE_PATH_MAX];
     bool stalled, moving, busy;      /* what the scripted engine does */
     bool cure;                       /* a new process cures it */
+    bool by_hand;                    /* an operator runs another one at the same port */
     int pid, tokens, restarts;
 } world;
+
+/* The port is ours, so a dead engine shows as an error instead of a refused connection. */
+static bool is_dead(world *w, http_request *req)
+{
+    const replica_info *r = w->watch ? watch_replica_find(w->watch, "replica:j/i") : NULL;
+    bool dead = r && r->process == PROCESS_EXITED && !w->by_hand;
+    if (dead)
+        http_reply(req, 502, "text/plain", STR(""));
+    return dead;
+}
 
 static void on_metrics(http_request *req)
 {
     world *w = req->route_ctx;
     char page[600];
+    if (is_dead(w, req))
+        return;
     w->tokens += w->moving ? 100 : 0;
     snprintf(page, sizeof page,
              "vllm:num_requests_running{model_name=\"m\"} %d\nvllm:num_requests_waiting{model_name=\"m\"} %d\n"
@@ -41,12 +54,18 @@ static void on_metrics(http_request *req)
     http_reply(req, 200, "text/plain; version=0.0.4", str_from(page));
 }
 
-static void on_health(http_request *req) { http_reply(req, 200, "text/plain", STR("ok")); }
+static void on_health(http_request *req)
+{
+    if (!is_dead(req->route_ctx, req))
+        http_reply(req, 200, "text/plain", STR("ok"));
+}
 static void on_client_gone(http_request *req) { UNUSED(req); }
 
 static void on_completion(http_request *req)
 {
     world *w = req->route_ctx;
+    if (is_dead(w, req))
+        return;
     if (w->stalled || w->busy) {
         req->on_close = on_client_gone;      /* never answered */
         return;
@@ -143,6 +162,7 @@ static void close_rooms(world *w)
     heal_close(w->heal);
     diagnose_close(w->diagnose);
     watch_close(w->watch);
+    w->watch = NULL;
     query_engine_free(w->query);
     CHECK_OK(store_close(w->store, &e), e);
     audit_close(w->audit);
@@ -251,6 +271,30 @@ TEST(loop_a_killed_engine_is_named_restarted_proven_and_closed)
     CHECK_CONTAINS(str_from(story(&w).kinds), "diagnose.incident.opened heal.action.intended heal.action.intended heal.action.done ");
     CHECK_CONTAINS(str_from(story(&w).kinds), "heal.verified");
     CHECK_CONTAINS(str_from(story(&w).kinds), "diagnose.incident.closed");
+    world_close(&w);
+}
+
+static bool answers_without_process(world *w)
+{
+    const replica_info *r = watch_replica_find(w->watch, "replica:j/i");
+    const incident *i = newest(w);
+    return r && r->process == PROCESS_EXITED && i && !i->closed_ms && str_is(i->cause, "inconclusive");
+}
+
+/* He ends galen's and starts his own: for the port and the GPU of his there must be no second one. */
+TEST(loop_an_engine_that_an_operator_runs_by_hand_is_left_alone)
+{
+    world w;
+    world_open(&w, "auto");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    w.by_hand = true;
+    kill(-w.pid, SIGTERM);
+    CHECK_MSG(run_until(&w, answers_without_process, WAIT_MS), "nobody was told");
+    CHECK(!newest(&w)->act);
+    CHECK_EQ(w.restarts, 0);
+    w.by_hand = false;
+    CHECK_MSG(run_until(&w, done_and_closed, WAIT_MS), "and when his is gone too, it was not healed");
+    CHECK_EQ(w.restarts, 1);
     world_close(&w);
 }
 

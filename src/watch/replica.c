@@ -163,6 +163,8 @@ static progress_probe verdict(const probe_result *p)
     return p->timeout || engine_said ? PROGRESS_PROBE_NO_TOKEN : PROGRESS_PROBE_NO_ANSWER;
 }
 
+static bool is_gone(const replica *r) { return r->process && process_info_of(r->process).state == PROCESS_EXITED; }
+
 static void on_probe(void *ctx, probe_kind kind, const probe_result *p)
 {
     replica *r = ctx;
@@ -173,6 +175,8 @@ static void on_probe(void *ctx, probe_kind kind, const probe_result *p)
         process_answered(r->process);
     if (kind == PROBE_HEALTH) {
         r->info.health = p->ok;
+        r->tell = r->tell || is_gone(r);
+        tell_change(r);
         return;
     }
     r->info.completion = p->ok;
@@ -221,6 +225,8 @@ static void on_process_change(void *ctx)
     if (!r->process)
         return;
     sample_process(r);
+    if (is_gone(r) && r->health_timer)
+        (void)prober_health(r->prober, NULL); /* does its port refuse now, or does somebody else answer? */
     r->tell = true;
     tell_change(r);
 }
@@ -444,6 +450,7 @@ const replica_info *replica_info_of(replica *r)
         r->info.process = p.state;
         r->info.pid = p.state == PROCESS_EXITED ? 0 : p.pid;
         r->info.process_start_ms = p.start_ms;
+        r->info.process_end_ms = p.end_ms;
         r->info.last_exit_code = p.last_exit_code;
         r->info.last_signal = p.last_signal;
         r->info.restarts = p.restarts;

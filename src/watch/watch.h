@@ -56,6 +56,7 @@ typedef struct replica_info {
     const char *engine, *version, *model;    /* "" unknown */
     bool discovered;
     process_state process; int pid; int64_t process_start_ms; int last_exit_code, last_signal; /* -1: none */
+    int64_t process_end_ms;     /* PROCESS_EXITED: since when, or since when it could not be started; else 0 */
     unsigned restarts;
     int up;                     /* last scrape: 1, 0, -1 not scraped */
     char scrape_error[200];

@@ -245,6 +245,7 @@ static err_kind start(process *p, err *e)
     (void)procfs_read_stat("/proc", p->info.pid, &s, NULL);
     p->start_ticks = s.start_ticks;
     p->info.start_ms = clock_now_ms();
+    p->info.end_ms = 0;
     p->info.adopted = false;
     p->info.state = PROCESS_STARTING;
     p->info.last_exit_code = p->info.last_signal = -1;
@@ -275,6 +276,12 @@ static void answer_later(process *p, const err *result)
         p->report = net_timer_start(p->deps.loop, 0, 0, deliver, p);
 }
 
+static void is_over(process *p)
+{
+    p->info.state = PROCESS_EXITED;
+    p->info.end_ms = clock_now_ms();
+}
+
 static void start_again(process *p)
 {
     err e = { 0 };
@@ -282,7 +289,7 @@ static void start_again(process *p)
     p->timer = NULL;
     err_kind k = start(p, &e);
     if (k) {
-        p->info.state = PROCESS_EXITED;
+        is_over(p);
         record(p, "watch.process.start_failed", e.message);
     } else {
         p->info.restarts++;
@@ -337,7 +344,7 @@ static void leader_ended(process *p, int code, int sig)
         begin_settling(p);
         return;
     }
-    p->info.state = PROCESS_EXITED;
+    is_over(p);
     changed(p);
 }
 
@@ -413,7 +420,7 @@ err_kind process_open(const process_deps *deps, const char *id, const process_co
         record(p, "watch.process.adopted", "a running engine was found again and adopted");
         log_info("engine adopted", KV_CSTR("replica", p->id), KV_INT("pid", p->info.pid));
     } else if (start(p, &why)) {
-        p->info.state = PROCESS_EXITED;
+        is_over(p);
         record(p, "watch.process.start_failed", why.message);
         log_error("could not start an engine", KV_CSTR("replica", p->id), KV_ERR(&why));
     }

@@ -38,6 +38,7 @@ typedef struct process_info {
     process_state state;
     int pid;
     int64_t start_ms;
+    int64_t end_ms;                      /* EXITED: since when; else 0 */
     int last_exit_code, last_signal;     /* -1: none */
     unsigned restarts;
     bool adopted;
