@@ -113,10 +113,12 @@ static err_kind stage(store *s, series *se, const sample_row *row, err *e)
     return OK;
 }
 
-static err_kind stage_row(store *s, const sample_row *row, int64_t oldest_ms, sink_result *rejected, err *e)
+typedef struct span { int64_t oldest_ms, newest_ms; } span; /* the times that a batch may hold */
+
+static err_kind stage_row(store *s, const sample_row *row, span allowed, sink_result *rejected, err *e)
 {
-    if (row->t_ms < oldest_ms || row->t_ms > STORE_TIME_MAX_MS)
-        return refuse(row->t_ms < oldest_ms ? TOO_OLD : LIMITED, row, rejected, e);
+    if (row->t_ms < allowed.oldest_ms || row->t_ms > allowed.newest_ms)
+        return refuse(row->t_ms < allowed.oldest_ms ? TOO_OLD : LIMITED, row, rejected, e);
     series *se;
     err own = { 0 };
     err_kind k = find_series(s, row, &se, rejected ? &own : e);
@@ -236,11 +238,11 @@ static void show(store *s)
     atomic_fetch_add_explicit(&s->appended_total, b->rows.len, memory_order_relaxed);
 }
 
-static err_kind append_locked(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e)
+static err_kind append_locked(store *s, const sample_row *rows, size_t n, int64_t newest_ms, sink_result *rejected, err *e)
 {
-    int64_t oldest_ms = store_oldest_ms(s);
+    span allowed = { store_oldest_ms(s), newest_ms };
     for (size_t i = 0; i < n; i++) {
-        err_kind k = stage_row(s, &rows[i], oldest_ms, rejected, e);
+        err_kind k = stage_row(s, &rows[i], allowed, rejected, e);
         if (k)
             return k;
     }
@@ -267,14 +269,14 @@ static void add_result(sink_result *to, const sink_result *from)
         to->first = from->first;
 }
 
-err_kind store_append(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e)
+static err_kind append_until(store *s, const sample_row *rows, size_t n, int64_t newest_ms, sink_result *rejected, err *e)
 {
     if (s->read_only)
         return err_set(e, ERR_DENIED, "cannot append to store \"%s\": it is open for reading only", s->dir);
     sink_result result = { 0 };
     pthread_mutex_lock(&s->append_lock);
     batch_begin(&s->batch);
-    err_kind k = append_locked(s, rows, n, rejected ? &result : NULL, e);
+    err_kind k = append_locked(s, rows, n, newest_ms, rejected ? &result : NULL, e);
     batch_end(&s->batch);
     pthread_mutex_unlock(&s->append_lock);
     if (!k && rejected)
@@ -282,9 +284,14 @@ err_kind store_append(store *s, const sample_row *rows, size_t n, sink_result *r
     return k;
 }
 
+err_kind store_append(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e)
+{
+    return append_until(s, rows, n, STORE_TIME_MAX_MS, rejected, e);
+}
+
 static err_kind sink_append(void *ctx, const sample_row *rows, size_t n, sink_result *rejected, err *e)
 {
-    return store_append(ctx, rows, n, rejected, e);
+    return append_until(ctx, rows, n, clock_now_ms() + STORE_AHEAD_MS, rejected, e);
 }
 
 sample_sink store_sink(store *s) { return (sample_sink){ sink_append, s }; }

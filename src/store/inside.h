@@ -15,6 +15,7 @@
 #define STORE_SERIES_MAX 2000000u
 /* Times beyond ±285,000 years are refused, so that no sum of two of them can overflow. */
 #define STORE_TIME_MAX_MS (INT64_C(1) << 53)
+#define STORE_AHEAD_MS (10 * 60 * MS_PER_S)  /* as Prometheus: what a sink may take from a clock that is ahead of ours */
 #define STORE_RECORDS_MAX_BYTES (512u << 20) /* definitions and samples of one batch */
 #define STORE_LIST_MAX_BYTES (16u << 20)     /* file names of one folder */
 

@@ -35,6 +35,8 @@ err_kind store_close(store *s, err *e);            /* NULL is fine; flushes the 
  * start at any time that the retention allows, whatever the others hold. Counters are added to `rejected`, and only
  * when the batch was kept. */
 err_kind store_append(store *s, const sample_row *rows, size_t n, sink_result *rejected, err *e);
+/* For what comes from outside, and so by other clocks: a time more than ten minutes ahead of now is ERR_LIMIT. One
+ * sample in microseconds would otherwise keep out all that its series ever gets after it. */
 sample_sink store_sink(store *s);
 
 /* ---- reading ---- */

@@ -95,6 +95,25 @@ TEST(store_counts_what_it_rejects_and_keeps_the_rest)
     close_store(s);
 }
 
+TEST(store_sink_lets_no_wrong_clock_close_a_series)
+{
+    clock_fake(NOW);
+    store *s = open_at(test_dir());
+    rows r = { 0 };
+    add_row(&r, "up", 1, NOW * 1000, 1);              /* microseconds */
+    add_row(&r, "up", 1, NOW + 11 * 60 * 1000, 1);
+    add_row(&r, "up", 1, NOW + 1, 1);
+    add_row(&r, "up", 1, NOW + 9 * 60 * 1000, 2);
+    sink_result rejected = { 0 };
+    err e = { 0 };
+    sample_sink sink = store_sink(s);
+    CHECK_OK(sink.append(sink.ctx, r.at, r.n, &rejected, &e), e);
+    CHECK_EQ(rejected.limited, 2);
+    CHECK_CONTAINS(str_from(rejected.first.message), "too far in the future");
+    CHECK_STR(str_from(all(s, "up")), "w1:1790000000001=1,1790000540000=2");
+    close_store(s);
+}
+
 TEST(store_refuses_labels_that_are_not_a_label_set)
 {
     static const struct { const char *what; label at[2]; size_t n; } bad[] = {
