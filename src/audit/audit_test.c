@@ -475,6 +475,30 @@ TEST(audit_list_filters)
     CHECK_EQ(s.n, 2);
 }
 
+TEST(audit_list_reads_no_further_back_than_it_must)
+{
+    const char *dir = test_dir();
+    audit *a = NULL;
+    str names[64];
+    char path[FILE_PATH_MAX];
+    err e = { 0 };
+    clock_fake(T0);
+    CHECK_OK(audit_open(dir, &(audit_options){ 400 }, &a, &e), e);
+    for (int i = 0; i < 9; i++, clock_advance(24 * 3600 * MS_PER_S))
+        CHECK_OK(put(a, "a.b", "rule:A", "once a day", &e), e);
+    audit_close(a);
+    CHECK(segments(dir, names) >= 4);
+    snprintf(path, sizeof path, "%s/%" STR_FMT, dir, STR_ARG(names[0])); /* whoever reads it fails */
+    CHECK_OK(file_remove(path, &e), e);
+    CHECK_OK(file_make_dirs(path, 0700, &e), e);
+    audit_filter f = { .from_ms = T0 + 7 * 24 * 3600 * MS_PER_S, .newest = true };
+    seen s = listed(dir, f);
+    CHECK_EQ(s.n, 2);
+    CHECK_EQ(s.seq[0], 8);
+    f.from_ms = 0;
+    CHECK(audit_list(dir, &f, see, &(seen){ 0 }, &e) != OK);
+}
+
 TEST(audit_record_json_is_what_the_page_reads)
 {
     AUTO(buf_done) buf b = BUF_INIT(4096);

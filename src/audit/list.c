@@ -1,10 +1,13 @@
 /* audit/list.c - reading the record back, oldest or newest first, without an index.
  *
  * `newest` walks the segments backwards until enough matches were counted, remembers where that was, and then
- * reads forwards from there: nothing is kept in memory but that one position. */
+ * reads forwards from there: nothing is kept in memory but that one position. With `from_ms` the walk back ends at
+ * the segment that began well before it: a page that asks for one incident must not read years. */
 #include "audit/audit.h"
 
 #include "audit/segment.h"
+
+#define LIST_CLOCK_SLACK_MS (24 * 3600 * MS_PER_S) /* how far the wall clock may have been set back meanwhile */
 
 typedef struct place { size_t segment; uint64_t pos; } place;
 typedef struct walk {
@@ -94,6 +97,24 @@ static int count_back(const walk *w, size_t segment, size_t *count, place *ret, 
     return found;
 }
 
+/* Was the segment's first record written well before `from_ms`? Then all segments before it were, too. */
+static bool began_before(const walk *w, size_t segment, int64_t from_ms)
+{
+    segment_reader r;
+    uint64_t pos = 0;
+    str line;
+    AUTO(json_doc_freep) json_doc *doc = NULL;
+    audit_record record;
+    err ignored;
+
+    if (segment_reader_open(&r, w->dir, w->names[segment], &ignored))
+        return false;
+    bool early = segment_next(&r, &pos, &line, &ignored) > 0 && segment_next(&r, &pos, &line, &ignored) > 0 &&
+                 segment_parse_record(line, &doc, &record, &ignored) == OK && record.t_ms < from_ms - LIST_CLOCK_SLACK_MS;
+    segment_reader_done(&r);
+    return early;
+}
+
 static int start_of_newest(const walk *w, place *ret, err *e)
 {
     size_t count = 0;
@@ -101,6 +122,9 @@ static int start_of_newest(const walk *w, place *ret, err *e)
         int found = count_back(w, i, &count, ret, e);
         if (found)
             return found;
+        *ret = (place){ i, 0 };
+        if (w->filter->from_ms && began_before(w, i, w->filter->from_ms))
+            return 0;
     }
     *ret = (place){ 0 };
     return 0;
