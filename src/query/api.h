@@ -27,7 +27,8 @@ struct job {
     int64_t queued_ns;
     query_request query;
     bool want_stats, want_views;   /* ?stats=…, ?views=1 */
-    matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;
+    str matches[QUERY_MATCHES_MAX]; size_t match_count;         /* as sent … */
+    matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;      /* … and parsed, by job_matches */
     str label;                 /* of label/…/values */
     int status;
     buf body;
@@ -58,6 +59,8 @@ bool api_duration(http_request *req, const char *name, bool required, int64_t *r
 bool api_limit(http_request *req, size_t *ret);
 bool api_query_text(http_request *req, arena *a, str *ret);
 bool api_matches(http_request *req, job *j);
+/* In the pool: parse what api_matches took. False: the reply says what is wrong. */
+bool job_matches(job *j);
 
 /* ---- envelope ---- */
 void api_reply(http_request *req, int status, str json);
@@ -66,6 +69,8 @@ void api_error(http_request *req, int status, const char *type, const char *fmt,
 void api_error_body(buf *out, int *ret_status, const err *e, const char *param);
 void api_begin(buf *out);                              /* {"status":"success","data": */
 void api_end(buf *out, const str *warnings, size_t n, const str *infos, size_t m);
+/* api_end of a job's body, with its status: 200, or the error that the result is too large. */
+void job_end(job *j, const str *warnings, size_t n, const str *infos, size_t m);
 
 /* ---- pages ---- */
 void page_query(http_request *req);

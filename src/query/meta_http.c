@@ -7,13 +7,7 @@
 static void finish(job *j, bool cut)
 {
     static const str warning[] = { STR_INIT("results truncated due to limit") };
-    err e = { 0 };
-    api_end(&j->body, warning, cut, NULL, 0);
-    j->status = 200;
-    if (!buf_failed(&j->body))
-        return;
-    err_set(&e, j->body.failed, "the result is larger than %zu bytes", QUERY_REPLY_MAX);
-    api_error_body(&j->body, &j->status, &e, NULL);
+    job_end(j, warning, cut, NULL, 0);
 }
 
 /* ---- series ---- */
@@ -79,6 +73,8 @@ static void put_series(job *j, const labels_vec *found)
 
 static void run_series(job *j)
 {
+    if (!job_matches(j))
+        return;
     store_selection *selections[QUERY_MATCHES_MAX] = { NULL };
     labels_vec found = { 0 };
     arena a = ARENA_INIT(META_ARENA_MAX);
@@ -145,6 +141,8 @@ CHECKED static err_kind add_view_names(job *j, arena *a, str **names, size_t *n,
 
 static void run_names(job *j)
 {
+    if (!job_matches(j))
+        return;
     arena a = ARENA_INIT(META_ARENA_MAX);
     str *found = NULL;
     size_t n = 0;
@@ -194,7 +192,7 @@ void page_series(http_request *req)
     if (!j)
         return;
     bool ok = params(req, j);
-    if (ok && j->set_count == 0) {
+    if (ok && j->match_count == 0) {
         api_error(req, 400, "bad_data", "no match[] parameter provided");
         ok = false;
     }

@@ -78,6 +78,17 @@ void api_end(buf *out, const str *warnings, size_t n, const str *infos, size_t m
     buf_append_char(out, '}');
 }
 
+void job_end(job *j, const str *warnings, size_t n, const str *infos, size_t m)
+{
+    err e = { 0 };
+    api_end(&j->body, warnings, n, infos, m);
+    j->status = 200;
+    if (!buf_failed(&j->body))
+        return;
+    err_set(&e, j->body.failed, "the result is larger than %zu bytes", QUERY_REPLY_MAX);
+    api_error_body(&j->body, &j->status, &e, NULL);
+}
+
 /* ---- parameters ---- */
 
 static bool parse_seconds(str text, int64_t *ret_ms)
@@ -147,23 +158,32 @@ bool api_matches(http_request *req, job *j)
 {
     str text;
     for (size_t pos = 0; http_param_each(req, "match[]", &pos, &text);) {
-        matcher *m = NULL;
-        size_t n = 0;
-        err e = { 0 };
-        char message[600];
-        if (j->set_count == QUERY_MATCHES_MAX) {
+        if (j->match_count == QUERY_MATCHES_MAX) {
             api_error(req, 400, "bad_data", "invalid parameter \"match[]\": more than %d selectors", QUERY_MATCHES_MAX);
             return false;
         }
-        if (promql_parse_selector(text, &j->arena, &m, &n, &e) == OK) {
-            j->sets[j->set_count++] = (matcher_set){ m, n };
-            continue;
+        if (!(j->matches[j->match_count++] = arena_str(&j->arena, text)).ptr) {
+            api_error(req, 400, "bad_data", "invalid parameter \"match[]\": too long");
+            return false;
         }
-        err_format(message, sizeof message, &e);
-        if (str_find(str_from(message), STR("at least one non-empty matcher")) >= 0)
-            snprintf(message, sizeof message, "match[] must contain at least one non-empty matcher");
-        api_error(req, 400, "bad_data", "invalid parameter \"match[]\": %s", message);
-        return false;
+    }
+    return true;
+}
+
+bool job_matches(job *j)
+{
+    for (; j->set_count < j->match_count; j->set_count++) {
+        matcher *m = NULL;
+        size_t n = 0;
+        err e = { 0 };
+        if (promql_parse_selector(j->matches[j->set_count], &j->arena, &m, &n, &e)) {
+            if (strstr(e.message, "at least one non-empty matcher"))
+                err_set(&e, ERR_PARSE, "match[] must contain at least one non-empty matcher");
+            e.kind = e.kind == ERR_LIMIT ? ERR_PARSE : e.kind; /* too long: the asker's mistake, not the query's */
+            api_error_body(&j->body, &j->status, &e, "match[]");
+            return false;
+        }
+        j->sets[j->set_count] = (matcher_set){ m, n };
     }
     return true;
 }
@@ -192,16 +212,11 @@ static void run_query(job *j)
         api_error_body(&j->body, &j->status, &e, "query");
         return;
     }
-    j->status = 200;
     api_begin(&j->body);
     query_result_json(&r, &j->body);
     if (j->want_stats)
         put_stats(j, &r, waited, clock_mono_ns() - started);
-    api_end(&j->body, r.warnings, r.warning_count, r.infos, r.info_count);
-    if (buf_failed(&j->body)) {
-        err_set(&e, j->body.failed, "the result is larger than %zu bytes", QUERY_REPLY_MAX);
-        api_error_body(&j->body, &j->status, &e, NULL);
-    }
+    job_end(j, r.warnings, r.warning_count, r.infos, r.info_count);
     query_result_done(&r);
 }
 
@@ -257,56 +272,59 @@ void page_query_range(http_request *req)
         job_drop(j);
 }
 
-/* ---- pages that only parse: answered on the loop at once ---- */
+/* ---- pages that only parse: in the pool too, as an expression of a megabyte may hold fifty thousand regexes ---- */
 
-static bool parsed(http_request *req, ast **ret)
+static void run_parse(job *j, void (*write)(const ast *root, buf *out))
 {
-    AUTO(buf_done) buf body = BUF_INIT(1u << 16);
-    str text;
+    ast *root;
     err e = { 0 };
-    int status;
-    if (!api_query_text(req, req->arena, &text))
-        return false;
-    if (promql_parse(text, req->arena, ret, &e) == OK)
-        return true;
-    api_error_body(&body, &status, &e, "query");
-    api_reply(req, status, buf_str(&body));
-    return false;
+    if (promql_parse(j->query.expr, &j->arena, &root, &e)) {
+        api_error_body(&j->body, &j->status, &e, "query");
+        return;
+    }
+    api_begin(&j->body);
+    write(root, &j->body);
+    job_end(j, NULL, 0, NULL, 0);
 }
 
-void page_format_query(http_request *req)
+static void write_pretty(const ast *root, buf *out)
 {
-    AUTO(buf_done) buf text = BUF_INIT(16u << 20), body = BUF_INIT(32u << 20);
-    ast *root;
-    if (!parsed(req, &root))
-        return;
+    AUTO(buf_done) buf text = BUF_INIT(16u << 20);
+    json_writer w = json_writer_to(out);
     ast_format_pretty(root, &text);
-    api_begin(&body);
-    json_writer w = json_writer_to(&body);
     json_str(&w, buf_str(&text));
-    api_end(&body, NULL, 0, NULL, 0);
-    api_reply(req, 200, buf_str(&body));
-}
-
-void page_parse_query(http_request *req)
-{
-    AUTO(buf_done) buf body = BUF_INIT(64u << 20);
-    ast *root;
-    if (!parsed(req, &root))
-        return;
-    api_begin(&body);
-    ast_write_json(root, &body);
-    api_end(&body, NULL, 0, NULL, 0);
-    api_reply(req, 200, buf_str(&body));
 }
 
 /* Exemplars are not stored; the question is still checked. */
+static void write_nothing(const ast *root, buf *out)
+{
+    UNUSED(root);
+    buf_append(out, STR("[]"));
+}
+
+static void run_format(job *j) { run_parse(j, write_pretty); }
+static void run_tree(job *j) { run_parse(j, ast_write_json); }
+static void run_exemplars(job *j) { run_parse(j, write_nothing); }
+
+static void start_parse(http_request *req, job_run run)
+{
+    job *j = job_new(req, run);
+    if (!j)
+        return;
+    if (api_query_text(req, &j->arena, &j->query.expr))
+        job_start(j);
+    else
+        job_drop(j);
+}
+
+void page_format_query(http_request *req) { start_parse(req, run_format); }
+void page_parse_query(http_request *req) { start_parse(req, run_tree); }
+
 void page_query_exemplars(http_request *req)
 {
     int64_t from, to;
-    ast *root;
-    if (api_time(req, "start", false, API_MIN_TIME_MS, &from) && api_time(req, "end", false, API_MAX_TIME_MS, &to) && parsed(req, &root))
-        api_reply(req, 200, STR("{\"status\":\"success\",\"data\":[]}"));
+    if (api_time(req, "start", false, API_MIN_TIME_MS, &from) && api_time(req, "end", false, API_MAX_TIME_MS, &to))
+        start_parse(req, run_exemplars);
 }
 
 /* ---- the room's HTTP side ---- */

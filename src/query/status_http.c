@@ -218,8 +218,7 @@ static void put_census(job *j, census *c)
     put_top(&w, "memoryInBytesByLabelName", &c->bytes);
     put_top(&w, "seriesCountByLabelValuePair", &c->pairs);
     json_end(&w, '}');
-    api_end(&j->body, NULL, 0, NULL, 0);
-    j->status = 200;
+    job_end(j, NULL, 0, NULL, 0);
 }
 
 static void run_tsdb(job *j)
