@@ -1,4 +1,5 @@
 #include "base/rand.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -6,6 +7,8 @@ void rand_secret(void *out, size_t n)
 {
     for (size_t done = 0; done < n;) {
         ssize_t got = getrandom((char *)out + done, n - done, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
         if (got < 0)
             abort(); /* no kernel since 3.17 lacks it; going on without randomness would be worse */
         done += (size_t)got;

@@ -301,5 +301,7 @@ err_kind block_write(const char *path, const block_series *series, size_t n, blo
         unlink(temp);
         return k;
     }
-    return sync_parent(path, e);
+    if ((k = sync_parent(path, e)))
+        unlink(path);
+    return k;
 }
