@@ -91,6 +91,23 @@ TEST(query_turns_no_number_into_an_empty_slot)
     close_fixture(&f);
 }
 
+TEST(query_looks_at_times_beyond_all_calendars)
+{
+    static const char *const asks[] = {
+        "reqs_total @ -9223372036854774", "reqs_total @ 9223372036854774 offset -100000d", "rate(reqs_total[100000d] @ -9223372036854774)",
+        "max_over_time(reqs_total[100000d:1d] @ -9223372036854774 offset 100000d)", "absent_over_time(reqs_total[1d] @ 9223372036854774) > 1",
+    };
+    fixture f = open_fixture(NULL);
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        query_result r = { 0 };
+        err e = { 0 };
+        CHECK_OK(query_instant(f.engine, str_from(asks[i]), 590000, NULL, &r, &e), e);
+        CHECK_MSG(r.len == 0, "%s", asks[i]);
+        query_result_done(&r);
+    }
+    close_fixture(&f);
+}
+
 TEST(query_number_is_the_first_sample)
 {
     fixture f = open_fixture(NULL);

@@ -3,6 +3,9 @@
 #include "base/regex.h"
 #include "query/parser.h"
 
+/* There are no samples beyond what a store takes (2^53 ms); so far, no sum with ranges and offsets overflows. */
+#define EVAL_TIME_MAX_MS (INT64_C(1) << 54)
+
 err_kind eval_regex(eval *ev, str pattern, const regex **ret, err *e)
 {
     regex *re = NULL;
@@ -73,7 +76,7 @@ int64_t eval_time(const eval *ev, const ast_modifiers *mod, int64_t offset_ms, i
 {
     switch (mod->at) {
     case AT_NONE: break;
-    case AT_TIME: t_ms = mod->at_ms; break;
+    case AT_TIME: t_ms = MIN(MAX(mod->at_ms, -EVAL_TIME_MAX_MS), EVAL_TIME_MAX_MS); break;
     case AT_START: t_ms = ev->start_ms; break;
     case AT_END: t_ms = ev->end_ms; break;
     }
