@@ -9,6 +9,7 @@
 #define RENAME_AFTER_TICKS 3
 #define WARN_EVERY_MS 60000
 #define SUBJECT_ALERTS_MAX 16
+#define CLOCK_BACK_MS 1000           /* less than this is no more than a small correction */
 #define SUBJECTS_MAX 10000           /* replicas ever seen, and instances alerts were about */
 
 /* ---- subjects ---- */
@@ -150,9 +151,26 @@ static void emit(diagnose *d, const incident *i, bool open, int64_t now_ms)
 }
 
 /* ---- one look ---- */
+bool diagnose_clock_is_back(const diagnose *d, int64_t now_ms)
+{
+    return d->newest_ms - now_ms > CLOCK_BACK_MS;
+}
+
+static void note_time(diagnose *d, int64_t now_ms)
+{
+    bool back = diagnose_clock_is_back(d, now_ms);
+    if (back && !d->clock_told)
+        log_warn("the clock was set back; only what is known of processes counts until it has caught up",
+                 KV_INT("seconds", (d->newest_ms - now_ms) / MS_PER_S));
+    d->clock_told = back;
+    d->newest_ms = MAX(d->newest_ms, now_ms);
+}
+
 static err_kind ask_store(void *ctx, str expr, int64_t t_ms, double *ret, err *e)
 {
     diagnose *d = ctx;
+    if (diagnose_clock_is_back(d, t_ms))
+        return err_set(e, ERR_NOT_FOUND, "the clock was set back");
     return query_number(d->deps.query, expr, t_ms, ret, e);
 }
 
@@ -260,7 +278,7 @@ static void note_answer(diagnose *d, subject *s, const replica_info *r, const sy
     buf_append(&expr, STR("max_over_time(up{"));
     diagnose_replica_matchers(str_from(r->job), str_from(r->instance), &expr);
     buf_printf(&expr, "}[%" PRId64 "s])", MAX(window / MS_PER_S, 1));
-    err_kind k = buf_failed(&expr) ? ERR_NOMEM : query_number(d->deps.query, buf_str(&expr), set->now_ms, &up, NULL);
+    err_kind k = buf_failed(&expr) ? ERR_NOMEM : ask_store(d, buf_str(&expr), set->now_ms, &up, NULL);
     s->asked_past = k == OK || k == ERR_NOT_FOUND;
     s->answered = k == OK && up == 1;
 }
@@ -293,7 +311,7 @@ static bool completion_proof(diagnose *d, subject *s, const replica_info *r, con
 
     since.since_stop_ms = MIN(set->fresh_ms, set->now_ms - s->state.last_fault_ms);
     symptom_expr(SYMPTOM_PROBE_OK, r, &limits, &since, &expr);
-    if (!buf_failed(&expr) && query_number(d->deps.query, buf_str(&expr), set->now_ms, &ok, NULL) == OK && ok == 1)
+    if (!buf_failed(&expr) && ask_store(d, buf_str(&expr), set->now_ms, &ok, NULL) == OK && ok == 1)
         return true;
     if (set->now_ms - s->probed_ms >= PROOF_PROBE_EVERY_MS) {
         s->probed_ms = set->now_ms;
@@ -395,6 +413,7 @@ void diagnose_tick(diagnose *d, int64_t now_ms)
         return;
     }
     d->ticking = true;
+    note_time(d, now_ms);
     tick_once(d, now_ms);
     if (d->again) {
         d->again = false;

@@ -57,6 +57,9 @@ err_kind diagnose_open(const diagnose_deps *deps, diagnose_config *take, diagnos
 err_kind diagnose_reload(diagnose *d, diagnose_config *take, err *e);
 void diagnose_close(diagnose *d);
 void diagnose_tick(diagnose *d, int64_t now_ms);                     /* main.c's timer, and whenever watch says something changed */
+/* The clock was set back: the store takes nothing new until it has caught up, and what it answers for `now_ms` was seen
+ * long before. Nothing may be concluded from it; what watch knows of its processes still counts. */
+bool diagnose_clock_is_back(const diagnose *d, int64_t now_ms);
 void diagnose_alert(diagnose *d, const alert_info *a, alert_state before);
 /* i-th incident, open ones first, newest first; at most DIAGNOSE_KEEP closed ones are kept. NULL beyond. */
 #define DIAGNOSE_KEEP 200

@@ -24,6 +24,8 @@ struct diagnose {
     vec(incident_record *) records;  /* oldest first */
     unsigned serial;                 /* last part of incident ids */
     bool ticking, again;
+    int64_t newest_ms;               /* the latest time we have looked at */
+    bool clock_told;                 /* that the clock stands before it */
     int64_t told_ms;                 /* last warning about failing questions */
     char audit_dir[4096];            /* for the timeline of an incident */
     own_metric *looks, *question_errors, *opened[CAUSE_COUNT];

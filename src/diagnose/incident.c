@@ -14,7 +14,7 @@ static incident_state name_cause(incident_state s, const verdict *v, int64_t now
 /* What the verdict names must be named again and again for its hold time before it counts. */
 static bool held(incident_state *s, const verdict *v, int64_t hold_ms, int64_t now_ms)
 {
-    if (s->candidate != v->cause) {
+    if (s->candidate != v->cause || s->candidate_since_ms > now_ms) { /* or the clock was set back */
         s->candidate = v->cause;
         s->candidate_since_ms = now_ms;
     }

@@ -88,6 +88,8 @@ static void ask_trigger(heal *h, const policy *p, int64_t now_ms)
     AUTO(buf_done) buf subject = BUF_INIT(4096);
     err e = { 0 };
 
+    if (diagnose_clock_is_back(h->deps.diagnose, now_ms))
+        return;
     if (query_instant(h->deps.query, p->expr, now_ms, NULL, &r, &e)) {
         warn_expr(h, p->name, &e);
         return;
@@ -177,6 +179,8 @@ static bool holds(heal *h, const policy *p, str expr, str subject, int64_t since
     err e = { 0 };
     err_kind k = policy_expr_fill(expr, subject, since_action_ms, &filled, &e);
 
+    if (diagnose_clock_is_back(h->deps.diagnose, clock_now_ms()))
+        return false;
     k = k ? k : query_instant(h->deps.query, buf_str(&filled), clock_now_ms(), NULL, &r, &e);
     if (k) {
         warn_expr(h, p->name, &e);
@@ -217,6 +221,8 @@ static episode_claim hand_claim(void *ctx, const treatment *t, const policy *p)
     const incident *open = diagnose_open_incident(h->deps.diagnose, t->claim.subject);
     episode_claim c = p->trigger == TRIGGER_CAUSE ? claim_by_incident(t, open) : claim_by_signal(h, t, p, open);
 
+    if (c == CLAIM_HOLDS && p->trigger != TRIGGER_CAUSE && diagnose_clock_is_back(h->deps.diagnose, clock_now_ms()))
+        return t->episode.state == HEAL_NEEDS_HUMAN ? c : CLAIM_ABSENT;   /* an alert or series of long ago */
     if (c != CLAIM_HOLDS || t->episode.state == HEAL_NEEDS_HUMAN || str_empty(p->when))
         return c;
     return holds(h, p, p->when, t->claim.subject, 0) ? CLAIM_HOLDS : CLAIM_WHEN_FALSE;

@@ -313,6 +313,27 @@ TEST(loop_a_stalled_engine_that_answers_health_is_restarted)
     world_close(&w);
 }
 
+/* The store then answers with what was seen at that time, and takes nothing new. */
+TEST(loop_a_clock_that_is_set_back_does_not_bring_an_old_fault_back)
+{
+    world w;
+    world_open(&w, "auto");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    w.stalled = true;
+    w.moving = false;
+    CHECK_MSG(run_until(&w, is_open, WAIT_MS), "no incident was opened");
+    int64_t then_ms = clock_now_ms();
+    CHECK_MSG(run_until(&w, done_and_closed, WAIT_MS), "it was not healed");
+    run_until(&w, never, 1500);
+    clock_fake(then_ms);
+    run_until(&w, never, 1500);
+    bool found_again = !is_closed(&w);
+    clock_real();
+    CHECK_MSG(!found_again, "the fault of then was found again");
+    CHECK_EQ(w.restarts, 1);
+    world_close(&w);
+}
+
 TEST(loop_a_frozen_process_is_restarted)
 {
     world w;
