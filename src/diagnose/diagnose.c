@@ -10,6 +10,8 @@
 #define WARN_EVERY_MS 60000
 #define SUBJECT_ALERTS_MAX 16
 #define CLOCK_BACK_MS 1000           /* less than this is no more than a small correction */
+#define GAP_MS 5000                  /* not a late tick any more: the host slept, galen was stopped, the clock jumped */
+#define GAP_REST_MS 10000            /* each door and each probe is tried again in this time */
 #define SUBJECTS_MAX 10000           /* replicas ever seen, and instances alerts were about */
 
 /* ---- subjects ---- */
@@ -163,6 +165,11 @@ static void note_time(diagnose *d, int64_t now_ms)
         log_warn("the clock was set back; only what is known of processes counts until it has caught up",
                  KV_INT("seconds", (d->newest_ms - now_ms) / MS_PER_S));
     d->clock_told = back;
+    if (d->newest_ms > 0 && now_ms - d->newest_ms > GAP_MS + 3 * d->config->tick_ms) {
+        log_warn("galen did not run for a while, or the clock jumped; engines are given time to answer",
+                 KV_INT("seconds", (now_ms - d->newest_ms) / MS_PER_S));
+        d->rest_until_ms = now_ms + GAP_REST_MS;
+    }
     d->newest_ms = MAX(d->newest_ms, now_ms);
 }
 
@@ -287,9 +294,10 @@ static rank_context context_of(diagnose *d, const subject *s, const replica_info
 {
     const diagnose_config *c = d->config;
     bool young = r->process_start_ms > 0 && now_ms - r->process_start_ms < c->start_grace_ms && !s->answered;
+    bool resting = d->rest_until_ms > now_ms && d->rest_until_ms - now_ms <= GAP_REST_MS;
     return (rank_context){
         .tick_ms = c->tick_ms, .freeze_after_ms = c->freeze_after_ms, .saturated_after_ms = c->saturated_after_ms,
-        .inconclusive_after_ms = c->inconclusive_after_ms, .starting = young || r->process == PROCESS_STOPPING, .answered = s->answered,
+        .inconclusive_after_ms = c->inconclusive_after_ms, .starting = young || resting || r->process == PROCESS_STOPPING, .answered = s->answered,
         .was_saturated = s->saturated_ms > 0 && now_ms - s->saturated_ms < SATURATED_MEMORY_MS,
     };
 }

@@ -334,6 +334,28 @@ TEST(loop_a_clock_that_is_set_back_does_not_bring_an_old_fault_back)
     world_close(&w);
 }
 
+/* The host slept, or galen was not let run: every request in flight is late at once, every age has jumped. */
+TEST(loop_a_gap_in_our_own_time_is_no_fault_of_an_engine)
+{
+    world w;
+    world_open(&w, "suggest");
+    CHECK(run_until(&w, healthy, WAIT_MS));
+    w.stalled = true;
+    w.moving = false;
+    run_until(&w, never, 400);       /* it works, and the stall is not old enough to be one */
+    clock_fake(clock_now_ms() + 60000);
+    int steps = 0;
+    for (; steps < 200 && !is_open(&w); steps++) {
+        clock_advance(100);
+        run_until(&w, never, 50);
+    }
+    bool too_soon = steps < 50, in_the_end = is_open(&w);
+    clock_real();
+    CHECK_MSG(!too_soon, "concluded right after the gap");
+    CHECK_MSG(in_the_end, "a stall that lasts must be found");
+    world_close(&w);
+}
+
 TEST(loop_a_frozen_process_is_restarted)
 {
     world w;
