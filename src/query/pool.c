@@ -12,6 +12,8 @@ typedef struct pool {
     job **running;             /* one a thread */
 } pool;
 
+#define THREAD_STACK_BYTES (8u << 20) /* for PROMQL_MAX_HEIGHT levels; with `ulimit -s unlimited` libuv would give 2 MiB */
+
 typedef struct worker { pool *pool; unsigned number; } worker;
 
 static job *take_job(pool *p, unsigned number)
@@ -62,7 +64,8 @@ static bool start_thread(pool *p)
     if (!w)
         return false;
     *w = (worker){ p, p->thread_count };
-    if (uv_thread_create(&p->threads[p->thread_count], work, w)) {
+    uv_thread_options_t options = { UV_THREAD_HAS_STACK_SIZE, THREAD_STACK_BYTES };
+    if (uv_thread_create_ex(&p->threads[p->thread_count], &options, work, w)) {
         mem_free(w);
         return false;
     }

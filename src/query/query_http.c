@@ -85,7 +85,7 @@ void job_end(job *j, const str *warnings, size_t n, const str *infos, size_t m)
     j->status = 200;
     if (!buf_failed(&j->body))
         return;
-    err_set(&e, j->body.failed, "the result is larger than %zu bytes", QUERY_REPLY_MAX);
+    err_set(&e, j->body.failed, "the result is too large for one reply");
     api_error_body(&j->body, &j->status, &e, NULL);
 }
 
@@ -293,6 +293,8 @@ static void write_pretty(const ast *root, buf *out)
     json_writer w = json_writer_to(out);
     ast_format_pretty(root, &text);
     json_str(&w, buf_str(&text));
+    if (buf_failed(&text)) /* indented, a tall tree is many times its own length */
+        out->failed = text.failed;
 }
 
 /* Exemplars are not stored; the question is still checked. */

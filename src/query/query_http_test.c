@@ -3,6 +3,7 @@
 #include "net/net.h"
 #include "query/query.h"
 #include <stdio.h>
+#include <sys/resource.h>
 
 typedef struct bench {
     uv_loop_t loop;
@@ -73,16 +74,19 @@ static void on_answer(void *ctx, const http_response *res)
     str_copy(b->body, sizeof b->body, res->body);
 }
 
-static http_fetch *ask(bench *b, const char *path)
+static http_fetch *send_form(bench *b, const char *path, str form)
 {
+    static const http_header form_type = { STR_INIT("Content-Type"), STR_INIT("application/x-www-form-urlencoded") };
     char url[400];
     http_fetch *fetch = NULL;
     err e = { 0 };
     snprintf(url, sizeof url, "http://127.0.0.1:%d%s", http_server_port(b->server), path);
     b->answered = false;
-    CHECK_OK(http_fetch_start(b->client, &(http_fetch_options){ .url = url, .done = on_answer, .ctx = b }, &fetch, &e), e);
+    CHECK_OK(http_fetch_start(b->client, &(http_fetch_options){ .url = url, .body = form, .headers = &form_type, .header_count = form.ptr != NULL, .done = on_answer, .ctx = b }, &fetch, &e), e);
     return fetch;
 }
+
+static http_fetch *ask(bench *b, const char *path) { return send_form(b, path, STR_EMPTY); }
 
 static void get(bench *b, const char *path)
 {
@@ -139,6 +143,32 @@ TEST(query_http_answers_as_prometheus_does)
         CHECK_MSG(strstr(b.body, pages[i].want), "%s: %s", pages[i].path, b.body);
     }
     bench_close(&b);
+}
+
+/* Whatever stack the process' limits give to a thread. */
+TEST(query_http_takes_the_tallest_expression)
+{
+    bench b;
+    AUTO(buf_done) buf form = BUF_INIT(1u << 20);
+    struct rlimit before, unlimited;
+    CHECK_EQ(getrlimit(RLIMIT_STACK, &before), 0);
+    unlimited = (struct rlimit){ before.rlim_max, before.rlim_max };
+    CHECK_EQ(setrlimit(RLIMIT_STACK, &unlimited), 0);
+    bench_open(&b);
+    buf_append(&form, STR("query="));
+    for (int i = 0; i < 2990; i++)
+        buf_append(&form, STR("1%2B"));
+    buf_append(&form, STR("up&time=1000"));
+    static const struct { const char *path; int status; } asks[] = { { "/api/v1/query", 200 }, { "/api/v1/format_query", 422 } };
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        send_form(&b, asks[i].path, buf_str(&form));
+        while (!b.answered)
+            uv_run(&b.loop, UV_RUN_ONCE);
+        CHECK_MSG(b.status == asks[i].status, "%s: status %d: %s", asks[i].path, b.status, b.body);
+    }
+    CHECK_CONTAINS(str_from(b.body), "too large for one reply"); /* and not cut off in its middle */
+    bench_close(&b);
+    CHECK_EQ(setrlimit(RLIMIT_STACK, &before), 0);
 }
 
 /* A query that would run for minutes: 36 000 steps, each the median of 36 000 samples. */
