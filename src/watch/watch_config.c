@@ -314,6 +314,19 @@ static err_kind check_replica(const yaml_doc *doc, const yaml_node *at, replica_
     return OK;
 }
 
+/* Two engines would fight for one port, and each would look dead while the other answers. */
+static err_kind check_one_process(const yaml_doc *doc, const yaml_node *at, const replica_config *r, const watch_config *c,
+                                  err *e)
+{
+    for (size_t i = 0; r->process.enabled && i < c->replica_count; i++) {
+        const replica_config *other = &c->replicas[i];
+        if (other->process.enabled && str_eq(url_authority(other->url), url_authority(r->url)))
+            return yaml_error(doc, at, e, "replica \"%" STR_FMT "\" starts its engine where \"%" STR_FMT "\" does: at %" STR_FMT,
+                              STR_ARG(r->name), STR_ARG(other->name), STR_ARG(url_authority(r->url)));
+    }
+    return OK;
+}
+
 static err_kind parse_replica(const config *file, const yaml_node *at, watch_config *c, err *e)
 {
     raw_replica raw = { 0 };
@@ -325,6 +338,8 @@ static err_kind parse_replica(const config *file, const yaml_node *at, watch_con
         k = check_replica(file->doc, at, &raw.r, c, e);
     if (!k)
         k = parse_process(file->doc, raw.process, a, &raw.r.process, e);
+    if (!k)
+        k = check_one_process(file->doc, at, &raw.r, c, e);
     if (!k)
         k = parse_probes(file->doc, &raw, a, &raw.r, e);
     if (!k)

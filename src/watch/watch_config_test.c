@@ -95,6 +95,9 @@ TEST(mistakes_are_told_by_name_and_place)
           3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1'}\n  - {name: b, url: 'http://x:1', job: a}",
           "job and instance", 4 },
+        { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: [a]}}\n"
+          "  - {name: b, url: 'http://x:1/', process: {command: [b]}}",
+          "starts its engine where \"a\" does", 4 },
         { "watch: {host: maybe}", "host", 1 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, scrape_interval: 1s, scrape_timeout: 2s}", "longer", 3 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, static_config: []}", "static_config", 3 },
