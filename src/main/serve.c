@@ -19,6 +19,7 @@
 
 #define CLOSE_GRACE_MS 3000
 #define HEAL_TICK_MS 500
+#define LOOK_AGAIN_MS 20
 #define RETENTION_UNSET INT64_C(-1)
 
 typedef struct serve_options {
@@ -48,7 +49,7 @@ typedef struct house {
     diagnose *diagnose;
     heal *heal;
     face *face;
-    net_timer *diagnose_timer, *heal_timer;
+    net_timer *diagnose_timer, *heal_timer, *look_timer;
     uv_signal_t signals[3];
     const char *flags[16];       /* what status/flags tells: name, value, …, NULL */
     char retention[CLOCK_ISO_MAX];
@@ -90,12 +91,23 @@ static void heal_now(void *ctx)
         heal_tick(h->heal, clock_now_ms());
 }
 
-/* A supervised process ended or started: look at once instead of at the next tick. */
+/* A replica changed: look soon instead of at the next tick. Once for all that change together, or a thousand engines
+ * that go down at the same moment would each have all of them looked at. */
+static void look_again(void *ctx)
+{
+    house *h = ctx;
+    net_timer_stop(h->look_timer);
+    h->look_timer = NULL;
+    diagnose_now(h);
+    heal_now(h);
+}
+
 static void on_watch_change(void *ctx, const char *replica_id)
 {
+    house *h = ctx;
     UNUSED(replica_id);
-    diagnose_now(ctx);
-    heal_now(ctx);
+    if (!h->look_timer && !h->closing)
+        h->look_timer = net_timer_start(&h->loop, LOOK_AGAIN_MS, 0, look_again, h);
 }
 
 /* ---- data folder ---- */
@@ -411,6 +423,7 @@ static void close_house(house *h)
         http_server_close(h->server, 0, server_closed, h);
         uv_run(&h->loop, UV_RUN_DEFAULT);
     }
+    net_timer_stop(h->look_timer);
     net_timer_stop(h->heal_timer);
     net_timer_stop(h->diagnose_timer);
     query_http_close(h->query_http);
