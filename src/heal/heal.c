@@ -189,6 +189,15 @@ static bool holds(heal *h, const policy *p, str expr, str subject, int64_t since
     return r.len > 0 && (r.type != QUERY_SCALAR || (r.series[0].len > 0 && r.series[0].at[0].v != 0));
 }
 
+/* Loading a model takes minutes in which every alert may fire; a restart would only begin them anew (sglang#3752). */
+static bool is_starting(heal *h, str subject)
+{
+    char id[REPLICA_ID_MAX];
+    str_copy(id, sizeof id, subject);
+    const replica_info *r = watch_replica_find(h->deps.watch, id);
+    return r && (r->process == PROCESS_STARTING || r->process == PROCESS_STOPPING);
+}
+
 static episode_claim claim_by_incident(const treatment *t, const incident *open)
 {
     if (!open || !str_eq(open->id, t->claim.incident))
@@ -211,6 +220,8 @@ static episode_claim claim_by_signal(heal *h, const treatment *t, const policy *
     if (!g || (uint64_t)g->since_ms != t->claim.fence)
         return CLAIM_STALE;
     if (!is_alert && clock_now_ms() - g->seen_ms > EXPR_EVERY_MS)
+        return CLAIM_ABSENT;
+    if (!open && t->episode.state == HEAL_WAITING && is_starting(h, t->claim.subject))
         return CLAIM_ABSENT;
     return open && !open->act ? CLAIM_ABSENT : CLAIM_HOLDS;   /* whatever a rule says, a saturated engine is left alone */
 }

@@ -26,6 +26,7 @@ typedef struct world {
     char data[FILE_PATH_MAX], audit_dir[FILE_PATH_MAX];
     bool stalled, moving, busy;      /* what the scripted engine does */
     bool cure;                       /* a new process cures it */
+    bool loading;                    /* the process is there and answers nothing yet */
     bool by_hand;                    /* an operator runs another one at the same port */
     int pid, tokens, restarts;
 } world;
@@ -34,7 +35,7 @@ typedef struct world {
 static bool is_dead(world *w, http_request *req)
 {
     const replica_info *r = w->watch ? watch_replica_find(w->watch, "replica:j/i") : NULL;
-    bool dead = r && r->process == PROCESS_EXITED && !w->by_hand;
+    bool dead = w->loading || (r && r->process == PROCESS_EXITED && !w->by_hand);
     if (dead)
         http_reply(req, 502, "text/plain", STR(""));
     return dead;
@@ -432,6 +433,20 @@ TEST(loop_a_firing_alert_is_acted_on_unless_the_engine_is_saturated)
     fire(&w, ALERT_FIRING);
     run_until(&w, never, 1000);
     CHECK_MSG(in_state(&w, HEAL_WAITING), "a saturated engine was acted on because of an alert");
+    world_close(&w);
+}
+
+TEST(loop_an_engine_that_still_loads_its_model_is_not_acted_on_by_an_alert)
+{
+    world w;
+    world_open(&w, "auto");
+    w.loading = true;
+    fire(&w, ALERT_FIRING);
+    run_until(&w, never, 1500);
+    bool waits = in_state(&w, HEAL_WAITING);
+    w.loading = false;
+    CHECK_MSG(waits, "an engine was restarted while it was starting");
+    CHECK_MSG(run_until(&w, is_done, WAIT_MS), "and not when it had answered");
     world_close(&w);
 }
 
