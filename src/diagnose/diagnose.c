@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #define CALM_LOOK_MS 2000            /* a replica that looks well is asked this often: it keeps the idle house quiet */
+#define TICK_BUDGET_NS (200 * NS_PER_MS) /* of the loop's time, a tick: when hundreds fail at once, the API must answer */
 #define SATURATED_MEMORY_MS 60000    /* this long after saturation silence may still be overload */
 #define PAST_ANSWER_MS (3600 * MS_PER_S)
 #define PROOF_PROBE_EVERY_MS 3000
@@ -399,13 +400,23 @@ static void close_unwatched(diagnose *d, int64_t now_ms)
 static void tick_once(diagnose *d, int64_t now_ms)
 {
     const replica_info *r;
-    for (size_t i = 0; (r = watch_replica_at(d->deps.watch, i)); i++) {
+    size_t n = 0;
+    int64_t until_ns = clock_mono_ns() + TICK_BUDGET_NS;
+    while (watch_replica_at(d->deps.watch, n))
+        n++;
+    size_t first = n ? d->next_replica % n : 0;
+    d->next_replica = 0;
+    for (size_t i = 0; i < n && (r = watch_replica_at(d->deps.watch, (first + i) % n)); i++) {
         subject *s = subject_get(d, str_from(r->id));
         if (!s)
             continue;
         s->seen_ms = now_ms;
-        if (looks_well(s, r) && now_ms < s->next_look_ms && s->next_look_ms - now_ms <= CALM_LOOK_MS)
+        if (d->next_replica || (looks_well(s, r) && now_ms < s->next_look_ms && s->next_look_ms - now_ms <= CALM_LOOK_MS))
             continue;
+        if (clock_mono_ns() > until_ns) { /* the rest is looked at first, the next time */
+            d->next_replica = first + i;
+            continue;
+        }
         s->next_look_ms = now_ms + CALM_LOOK_MS;
         look(d, s, r, now_ms);
     }

@@ -27,6 +27,7 @@ struct diagnose {
     int64_t newest_ms;               /* the latest time we have looked at */
     bool clock_told;                 /* that the clock stands before it */
     int64_t rest_until_ms;           /* after a gap in our own time: engines are given time to answer */
+    size_t next_replica;             /* where a tick that ran out of time goes on; 0: it did not */
     int64_t told_ms;                 /* last warning about failing questions */
     char audit_dir[4096];            /* for the timeline of an incident */
     own_metric *looks, *question_errors, *opened[CAUSE_COUNT];
