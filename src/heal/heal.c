@@ -157,6 +157,8 @@ static void trigger_by_signal(heal *h, const signal_row *g, int64_t now_ms)
     AUTO(buf_done) buf cause = BUF_INIT(512);
     const incident *open = diagnose_open_incident(h->deps.diagnose, str_from(g->subject));
 
+    if (only_found(h, str_from(g->subject)))
+        return;
     buf_printf(&cause, "%s:%s", g->is_alert ? "alert" : "expr", g->source);
     if (buf_failed(&cause))
         return;
