@@ -5,6 +5,7 @@
 #pragma once
 #include "base/base.h"
 #include "base/json.h"
+#include "metric/histogram.h"
 #include <math.h>
 #include <stdatomic.h>
 
@@ -60,10 +61,20 @@ typedef enum metric_type { METRIC_UNKNOWN, METRIC_COUNTER, METRIC_GAUGE, METRIC_
                            METRIC_GAUGE_HISTOGRAM, METRIC_INFO, METRIC_STATESET } metric_type;
 const char *metric_type_name(metric_type t);     /* "counter", …, "unknown" */
 
-/* One sample on its way into the store. `ref` is a cache the producer may keep per series: 0 the first
- * time, written by the sink, handed back next time so that labels need not be looked up again. A ref may
- * go out of date; the sink then falls back to `labels`, which must always be filled. */
-typedef struct sample_row { labels labels; uint64_t *ref; int64_t t_ms; double v; } sample_row;
+/* One sample on its way into the store. `ref` is a cache the producer may keep per series: 0 the first time, written
+ * by the sink, handed back next time so that labels need not be looked up again. `labels` may be left empty where the
+ * ref is one the sink gave; has that ref gone out of date, the whole batch is ERR_NOT_FOUND and nothing of it was
+ * kept: the producer fills all labels in and sends it again. */
+typedef struct sample_row {
+    labels labels; uint64_t *ref; int64_t t_ms; double v;
+    const histogram *histogram;   /* NULL: the sample is the float `v` */
+    int64_t start_ms;             /* when the counter began ("created"); 0: not known */
+} sample_row;
+
+/* One request that shows what a bucket or a counter counted: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars */
+#define EXEMPLAR_MAX_CHARS 128    /* names and values of its labels together, as OpenMetrics says */
+typedef struct exemplar { labels labels; double v; int64_t t_ms; } exemplar;
+typedef struct exemplar_row { labels series; exemplar exemplar; } exemplar_row;
 
 /* Where samples go: main.c points it at the store (on an agent: at the spool). Atomic per call: on error
  * nothing of the batch was kept, unless `rejected` is given: then rows that cannot be kept (out of order,
@@ -72,6 +83,8 @@ typedef struct sink_result { size_t appended, out_of_order, duplicate, too_old, 
 typedef struct sample_sink {
     err_kind (*append)(void *ctx, const sample_row *rows, size_t n, sink_result *rejected, err *e);
     void *ctx;
+    /* Each row is kept or counted in `rejected` (may be NULL); memory only. NULL: they are dropped. */
+    err_kind (*append_exemplars)(void *ctx, const exemplar_row *rows, size_t n, sink_result *rejected, err *e);
 } sample_sink;
 
 /* ---- text exposition: Prometheus 0.0.4 and OpenMetrics 1.0 ---- */

@@ -36,7 +36,8 @@ typedef struct query_options {
     unsigned features;            /* --enable-feature bits */
 } query_options;
 typedef enum query_value_type { QUERY_SCALAR, QUERY_STRING, QUERY_VECTOR, QUERY_MATRIX } query_value_type;
-typedef struct query_series { labels labels; sample *at; size_t len; } query_series;
+/* Floats and native histograms of one series, each oldest first; never both at one time. */
+typedef struct query_series { labels labels; sample *at; size_t len; histogram_sample *histograms; size_t histogram_count; } query_series;
 typedef struct query_result {
     arena arena;                  /* owns all below */
     query_value_type type;
