@@ -97,11 +97,11 @@ CHECKED static err_kind view_names(job *j, arena *a, str *names, size_t *ret_n, 
     static const char *const parts[] = { "_bucket", "_count", "_sum" };
     for (size_t i = 0; i < canonical_signal_count; i++) {
         const canonical_signal *signal = &canonical_signals[i];
-        bool histogram = signal->type == METRIC_HISTOGRAM;
-        for (size_t k = 0; k < (histogram ? COUNT_OF(parts) : 1); k++) {
+        bool in_parts = signal->type == METRIC_HISTOGRAM;
+        for (size_t k = 0; k < (in_parts ? COUNT_OF(parts) : 1); k++) {
             labels *found;
             size_t n;
-            str name = arena_printf(a, "%s%s", signal->name, histogram ? parts[k] : "");
+            str name = arena_printf(a, "%s%s", signal->name, in_parts ? parts[k] : "");
             matcher m = { .name = METRIC_NAME, .value = name, .op = MATCH_EQ };
             if (!name.ptr)
                 return err_nomem(e);

@@ -7,10 +7,10 @@
 typedef struct bucket { double bound, count; } bucket;
 
 /* The bucket series of one histogram. */
-typedef struct histogram {
+typedef struct classic_histogram {
     labels labels;             /* without le; the name is still there */
     vec(uint32_t) members;
-} histogram;
+} classic_histogram;
 
 typedef struct histograms {
     eval *ev;
@@ -18,7 +18,7 @@ typedef struct histograms {
     value in;
     double *bounds;            /* by series */
     labelmap map;
-    vec(histogram) all;
+    vec(classic_histogram) all;
     bucket *room;
 } histograms;
 
@@ -56,7 +56,7 @@ CHECKED static err_kind sort_in(histograms *h, size_t i)
     }
     if (labelmap_put(&h->map, labels_filter(l, &le, 1, false, false, kept), &number))
         return h->ev->e->kind;
-    if (number == h->all.len && vec_push(&h->all, ((histogram){ .labels = h->map.keys[number] })))
+    if (number == h->all.len && vec_push(&h->all, ((classic_histogram){ .labels = h->map.keys[number] })))
         return err_nomem(h->ev->e);
     return vec_push(&h->all.at[number].members, (uint32_t)i) ? err_nomem(h->ev->e) : OK;
 }
@@ -83,7 +83,7 @@ static int by_bound(const void *a, const void *b)
 }
 
 /* The buckets at one step, sorted; equal bounds (le="1" and le="1.0") become one. */
-static size_t collect(histograms *h, const histogram *one, size_t step)
+static size_t collect(histograms *h, const classic_histogram *one, size_t step)
 {
     size_t n = 0, kept = 0;
     for (size_t i = 0; i < one->members.len; i++) {
@@ -153,7 +153,7 @@ static double bucket_quantile(double q, bucket *b, size_t n, bool *ret_forced)
 }
 
 /* One quantile of one histogram into a series of its own. */
-static err_kind quantile_series(histograms *h, const histogram *one, const double *q, labels out, value *ret)
+static err_kind quantile_series(histograms *h, const classic_histogram *one, const double *q, labels out, value *ret)
 {
     if (eval_spend(h->ev, ret->steps * one->members.len) || value_add(ret, out))
         return h->ev->e->kind;
