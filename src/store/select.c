@@ -1,53 +1,15 @@
-/* A snapshot: pointers to closed chunks, copies of the filling ones, and references to blocks.
- *
- * Each source (a block, the head) gives parts; parts of one label set form a series of the selection. The
- * head is looked at first and the blocks after it: a cut in between shows samples twice, which the merge
- * drops, and never not at all. Sources are ordered blocks by number, then head; where two have a sample at
- * one time, the later source wins. */
-#include "store/inside.h"
+/* A snapshot: pointers to closed chunks, copies of the filling ones, and references to blocks (select.h). */
+#include "store/select.h"
 #include "base/regex.h"
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #define SELECT_MAX_BYTES ((size_t)8 << 30) /* tables and copies of one selection */
-#define SOURCE_HEAD UINT32_MAX
 
-typedef struct piece {
-    str bytes;
-    int64_t min_t_ms, max_t_ms;
-    uint32_t count, sum;
-    chunk *owner;      /* counted; NULL: bytes lie in the arena or in a block */
-    const block *in;   /* NULL: not in a block; else `sum` is to be checked */
-} piece;
+/* ---- what the matchers say ---- */
 
-typedef struct part {
-    labels labels;
-    label_set *set;    /* counted owner of `labels`; NULL: they lie in the arena */
-    piece *at;         /* oldest first */
-    uint32_t len, source;
-    int64_t from_ms;   /* what is before it has moved into blocks */
-} part;
-
-typedef struct group { size_t first, end; } group; /* parts of one series */
-
-struct store_selection {
-    arena arena;
-    vec(part) parts;
-    vec(group) series;
-    vec(block *) blocks;
-    select_limits limits;
-    int64_t from_ms, to_ms;
-    uint64_t chunks;
-    _Atomic uint64_t samples;
-};
-
-/* ---- which series of a shard ---- */
-
-/* A regex runs once per distinct value: its answers are kept for the time of one selection. */
-typedef struct filter { const matcher *m; size_t n; map *answers; /* one a matcher */ } filter;
 static char yes, no;
 
-static bool filter_value(filter *f, size_t i, str value)
+bool filter_value(filter *f, size_t i, str value)
 {
     const matcher *m = &f->m[i];
     if (m->op == MATCH_EQ || m->op == MATCH_NE)
@@ -60,7 +22,7 @@ static bool filter_value(filter *f, size_t i, str value)
     return matches;
 }
 
-static bool filter_series(filter *f, labels l, size_t except)
+bool filter_series(filter *f, labels l, size_t except)
 {
     for (size_t i = 0; i < f->n; i++)
         if (i != except && !filter_value(f, i, labels_get(l, f->m[i].name)))
@@ -75,12 +37,7 @@ static void filter_done(filter *f)
     mem_free(f->answers);
 }
 
-/* ---- the head ---- */
-
-static bool overlaps(const store_selection *sel, int64_t min_t_ms, int64_t max_t_ms)
-{
-    return min_t_ms <= sel->to_ms && max_t_ms >= sel->from_ms;
-}
+/* ---- parts ---- */
 
 static err_kind too_many_series(const store_selection *sel, err *e)
 {
@@ -88,22 +45,21 @@ static err_kind too_many_series(const store_selection *sel, err *e)
     return err_hint(e, "Narrow the selector down, or raise the limit on series of one query."), ERR_LIMIT;
 }
 
-static err_kind add_part(store_selection *sel, part p, size_t *count, err *e)
+err_kind select_add_part(store_selection *sel, part p, size_t *count, err *e)
 {
     if (sel->limits.max_series && ++*count > sel->limits.max_series)
         return too_many_series(sel, e);
     return vec_push(&sel->parts, p) ? err_nomem(e) : OK;
 }
 
-static void part_done(part *p)
+void part_done(part *p)
 {
     for (uint32_t i = 0; i < p->len; i++)
         chunk_unref(p->at[i].owner);
     label_set_unref(p->set);
 }
 
-/* Does any sample of the part lie in the range? Only a piece that reaches over both ends needs a look inside. */
-static bool part_has_samples(const store_selection *sel, const part *p)
+bool part_has_samples(const store_selection *sel, const part *p)
 {
     int64_t from_ms = MAX(sel->from_ms, p->from_ms);
     for (uint32_t i = 0; i < p->len; i++) {
@@ -121,114 +77,6 @@ static bool part_has_samples(const store_selection *sel, const part *p)
     return false;
 }
 
-static piece piece_of(chunk *c, str bytes, chunk *owner)
-{
-    return (piece){ .bytes = bytes, .min_t_ms = c->min_t_ms, .max_t_ms = c->max_t_ms, .count = c->count, .owner = owner };
-}
-
-static err_kind head_pieces(store_selection *sel, series *s, part *p)
-{
-    p->at = arena_array(&sel->arena, piece, (size_t)s->closed_len + 1);
-    if (!p->at)
-        return ERR_NOMEM;
-    for (uint32_t i = 0; i < s->closed_len; i++) {
-        chunk *c = s->closed[i];
-        if (overlaps(sel, c->min_t_ms, c->max_t_ms))
-            p->at[p->len++] = piece_of(c, chunk_bytes(c), chunk_ref(c));
-    }
-    if (!s->open || !overlaps(sel, s->open->min_t_ms, s->open->max_t_ms))
-        return OK;
-    char *copy = arena_dup(&sel->arena, s->open->bytes, chunk_size(s->open));
-    if (!copy)
-        return ERR_NOMEM;
-    p->at[p->len++] = piece_of(s->open, str_of(copy, chunk_size(s->open)), NULL);
-    return OK;
-}
-
-static err_kind head_series(store_selection *sel, series *s, size_t *count, err *e)
-{
-    if (series_empty(s) || !overlaps(sel, series_min_t(s), series_max_t(s)))
-        return OK;
-    part p = { .source = SOURCE_HEAD, .from_ms = s->cut_t_ms == INT64_MIN ? INT64_MIN : s->cut_t_ms + 1 };
-    err_kind k = head_pieces(sel, s, &p);
-    if (!k && part_has_samples(sel, &p)) {
-        p.set = label_set_ref(s->labels);
-        p.labels = label_set_view(p.set);
-        k = add_part(sel, p, count, e);
-        if (!k)
-            return OK;
-    } else if (k) {
-        k = err_nomem(e);
-    }
-    part_done(&p);
-    return k;
-}
-
-/* The matcher whose series are walked: the shortest list of an equality, else any other that needs the
- * label to be there; n if there is none. An equality nobody meets is found at once. */
-static size_t best_matcher(const head_shard *shard, const filter *f, const posting_list **ret_list)
-{
-    size_t best = f->n;
-    *ret_list = NULL;
-    for (size_t i = 0; i < f->n; i++) {
-        const matcher *m = &f->m[i];
-        if (m->op == MATCH_EQ && !str_empty(m->value)) {
-            static const posting_list nobody;
-            const posting_list *list = postings_get(&shard->postings, m->name, m->value);
-            list = list ? list : &nobody;
-            if (!*ret_list || list->len < (*ret_list)->len) {
-                *ret_list = list;
-                best = i;
-            }
-        } else if (best == f->n && m->op == MATCH_RE && !matcher_match(m, STR_EMPTY)) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-static err_kind walk_list(store_selection *sel, filter *f, const posting_list *list, size_t best, size_t *count, err *e)
-{
-    err_kind k = OK;
-    for (size_t i = 0; !k && i < list->len; i++)
-        if (filter_series(f, label_set_view(list->at[i]->labels), best))
-            k = head_series(sel, list->at[i], count, e);
-    return k;
-}
-
-static err_kind walk_shard(store_selection *sel, const head_shard *shard, filter *f, size_t *count, err *e)
-{
-    const posting_list *list;
-    err_kind k = OK;
-    size_t best = best_matcher(shard, f, &list);
-    if (list)
-        return walk_list(sel, f, list, best, count, e);
-    if (best < f->n) {
-        str value;
-        for (size_t pos = 0; !k && postings_next(&shard->postings, f->m[best].name, &pos, &value, &list);)
-            if (filter_value(f, best, value))
-                k = walk_list(sel, f, list, best, count, e);
-        return k;
-    }
-    series *s;
-    for (size_t pos = 0; !k && (s = head_next(shard, &pos));)
-        if (filter_series(f, label_set_view(s->labels), f->n))
-            k = head_series(sel, s, count, e);
-    return k;
-}
-
-/* All shards at one moment, so that a batch is seen whole or not at all. */
-static err_kind select_head(store *s, store_selection *sel, filter *f, err *e)
-{
-    size_t count = 0;
-    err_kind k = OK;
-    head_lock(&s->head, HEAD_ALL_SHARDS);
-    for (uint32_t i = 0; !k && i < HEAD_SHARDS; i++)
-        k = walk_shard(sel, &s->head.shards[i], f, &count, e);
-    head_unlock(&s->head, HEAD_ALL_SHARDS);
-    return k;
-}
-
 /* ---- blocks ---- */
 
 static err_kind hold_blocks(store *s, store_selection *sel, err *e)
@@ -237,7 +85,7 @@ static err_kind hold_blocks(store *s, store_selection *sel, err *e)
     pthread_mutex_lock(&s->blocks_lock);
     for (size_t i = 0; !k && i < s->blocks.len; i++) {
         block *b = s->blocks.at[i];
-        if (!overlaps(sel, b->min_t_ms, b->max_t_ms))
+        if (!select_overlaps(sel, b->min_t_ms, b->max_t_ms))
             continue;
         if (vec_push(&sel->blocks, b))
             k = err_nomem(e);
@@ -255,7 +103,7 @@ static err_kind block_pieces(store_selection *sel, const block *b, block_entry *
     uint32_t sum;
     err_kind k;
     while (!(k = block_next_chunk(b, entry, &c, &sum, e)) && c.min_t_ms <= sel->to_ms)
-        if (overlaps(sel, c.min_t_ms, c.max_t_ms) &&
+        if (select_overlaps(sel, c.min_t_ms, c.max_t_ms) &&
             vec_push(&pieces, ((piece){ c.bytes, c.min_t_ms, c.max_t_ms, c.count, sum, NULL, b }))) {
             k = err_nomem(e);
             break;
@@ -277,7 +125,7 @@ static err_kind block_part(store_selection *sel, const block *b, uint32_t source
         return k;
     p.labels.at = arena_dup(&sel->arena, entry.labels, entry.label_count * sizeof *entry.labels);
     p.labels.len = entry.label_count;
-    return p.labels.at ? add_part(sel, p, count, e) : err_nomem(e);
+    return p.labels.at ? select_add_part(sel, p, count, e) : err_nomem(e);
 }
 
 static err_kind select_block(store_selection *sel, uint32_t source, filter *f, err *e)
