@@ -79,8 +79,10 @@ tsan: ## rooms with threads, and a short serve, under the thread sanitizer
 	@$(TSAN) meson test -C build-tsan --print-errorlogs --timeout-multiplier 5 $(ROOMS_WITH_THREADS)
 	@$(TSAN) tests/serve_briefly.sh build-tsan/galen
 
-bench: build ## the numbers in the README: idle CPU, memory, ingest, query
-	@if [ -x bench/run ]; then bench/run build/galen; else tests/idle.sh build/galen; fi
+bench: build ## the numbers we promise: idle cost, answers; the store beside Prometheus and VictoriaMetrics (40 minutes)
+	$(call deps,bench)
+	@bench/run build/galen
+	@bench/store/run build/galen $(ARGS)
 
 demo: build ## a real LLM engine is killed, frozen and stalled, and comes back by itself
 	$(call deps,demo)
