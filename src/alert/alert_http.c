@@ -260,9 +260,9 @@ static void get_alertmanagers(http_request *req)
 err_kind alert_routes(alert_room *r, http_server *s, err *e)
 {
     const http_route routes[] = {
-        { HTTP_GET, "/api/v1/rules", get_rules, r, 0, 0 },
-        { HTTP_GET, "/api/v1/alerts", get_alerts, r, 0, 0 },
-        { HTTP_GET, "/api/v1/alertmanagers", get_alertmanagers, r, 0, 0 },
+        { HTTP_GET, "/api/v1/rules", get_rules, r, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/alerts", get_alerts, r, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/alertmanagers", get_alertmanagers, r, HTTP_ROUTE_CORS, 0 },
     };
     return http_server_routes(s, routes, COUNT_OF(routes), e);
 }

@@ -249,7 +249,7 @@ static const char *listen_address(const house *h) { return h->options->listen ? 
 static err_kind open_net(house *h, err *e)
 {
     http_server_options o = { .listen = listen_address(h), .insecure = h->settings->face.insecure, .token = str_from(h->token),
-                              .external_url = h->settings->face.external_url };
+                              .external_url = h->settings->face.external_url, .cors_origin = h->settings->face.cors_origin };
     err_kind k = net_poster_open(&h->loop, &h->poster, e);
     if (k || (k = http_client_open(&h->loop, &h->client, e)) || (k = http_server_new(&h->loop, &o, &h->server, e)))
         return k;

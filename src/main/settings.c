@@ -1,10 +1,12 @@
 #include "main/settings.h"
+#include "base/regex.h"
 #include "net/net.h"
 
 static const config_field face_fields[] = {
     { "listen", CONFIG_CSTR, offsetof(face_settings, listen), .preset = "127.0.0.1:9600", .help = "Address of the page and the API." },
     { "insecure", CONFIG_BOOL, offsetof(face_settings, insecure), .help = "Allow an address beyond loopback without TLS." },
     { "external_url", CONFIG_CSTR, offsetof(face_settings, external_url), .help = "How people reach the page: used in notifications." },
+    { "cors_origin", CONFIG_CSTR, offsetof(face_settings, cors_origin), .preset = ".*", .help = "Pattern of the origins whose pages may read series and targets; none: \"\"." },
 };
 
 typedef struct wal_settings { int64_t fsync_ms; } wal_settings;
@@ -37,9 +39,14 @@ static err_kind own_sections(settings *s, err *e)
         (k = config_bind(c->doc, c->query, query_fields, COUNT_OF(query_fields), &s->query, &s->arena, e)))
         return k;
     err inner = { 0 };
+    AUTO(regex_freep) regex *origins = NULL;
     if (http_listen_check(s->face.listen, &inner)) {
         yaml_error(c->doc, yaml_get(c->face, "listen"), e, "%s", inner.message);
         return err_hint(e, "%s", inner.hint);
+    }
+    if (regex_compile(str_from(s->face.cors_origin), true, &origins, &inner)) {
+        yaml_error(c->doc, yaml_get(c->face, "cors_origin"), e, "%s", inner.message);
+        return err_hint(e, "It is a pattern of whole origins: https://grafana\\.example, or .* for all.");
     }
     s->store = section.s;
     s->store.wal_fsync_ms = wal.fsync_ms;
@@ -144,6 +151,7 @@ bool settings_need_restart(const settings *running, const settings *fresh, char 
     const struct { const char *key; bool same; } rows[] = {
         { "face.listen", same_text(a->face.listen, b->face.listen) },
         { "face.external_url", same_text(a->face.external_url, b->face.external_url) },
+        { "face.cors_origin", same_text(a->face.cors_origin, b->face.cors_origin) },
         { "face.insecure", a->face.insecure == b->face.insecure },
         { "store.retention", a->store.retention_ms == b->store.retention_ms },
         { "store.max_series", a->store.max_series == b->store.max_series },

@@ -27,6 +27,7 @@ typedef struct http_exchange {
     int refuse_status;         /* answered with `refusal` instead of a handler */
     unsigned allow;            /* methods for the Allow field of a 405 */
     err refusal;
+    str cors;                  /* the origin whose pages may read the reply; empty: no other's */
     http_conn *conn;           /* NULL: nobody to answer any more */
     bool in_handler, replied, gone;
 } http_exchange;
@@ -63,7 +64,19 @@ typedef struct http_router {
     char node_name[256];       /* this machine's name: likewise */
     char external_host[256];   /* the host in external_url: likewise; "" = none */
     char *token;               /* "" = none */
+    struct regex *cors;        /* Origins whose pages may read; NULL: none */
+    bool cors_any;             /* it is ".*" */
 } http_router;
+
+/* ---- pages of other sites (http_cors.c) ---- */
+#define HTTP_CORS_FIELDS 5
+/* ERR_PARSE, ERR_LIMIT: not a pattern. Once a router. */
+err_kind http_cors_set(http_router *r, const char *pattern, err *e);
+/* What Access-Control-Allow-Origin says to this Origin; empty: nothing. */
+str http_cors_answer(const http_router *r, str origin);
+/* Fields for a reply whose exchange has `allowed` as cors. Returns how many. */
+size_t http_cors_fields(str allowed, http_header out[HTTP_CORS_FIELDS]);
+
 /* Take the host out of "https://galen.example:443/path". */
 void http_router_set_external(http_router *r, str url);
 err_kind http_router_add(http_router *r, const http_route *routes, size_t n, err *e);

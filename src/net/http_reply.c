@@ -162,8 +162,12 @@ void http_reply_write(buf *out, const http_exchange *x, int status, const http_h
         body = buf_str(&packed);
     else if (!head_only)
         gzip = false;
+    http_header cors[HTTP_CORS_FIELDS];
+    size_t cors_count = http_cors_fields(x->cors, cors);
     buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
     put_date(out);
+    for (size_t i = 0; i < cors_count; i++)
+        put_field(out, cors[i].name, cors[i].value);
     for (size_t i = 0; i < n; i++)
         if (!is_ours(headers[i].name))
             put_field(out, headers[i].name, headers[i].value);

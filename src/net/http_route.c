@@ -3,12 +3,14 @@
  * The guard comes first, for every request, before its body is read:
  *   Host     must be localhost, an IP address, this machine's name, the configured listen host or external_url's. A page of a
  *            stranger whose name was pointed at 127.0.0.1 (DNS rebinding) sends its own name here.
- *   Origin   if a browser sends one with a changing request, it must be the page we served ourselves.
+ *   Origin   if a browser sends one with a changing request, it must be the page we served ourselves; reading by POST
+ *            is open to cors_origin's pages where the route says so (http_cors.c).
  *   token    changing routes need `Authorization: Bearer`, local write doors need it beyond loopback.
  * Patterns are matched on the still encoded path, segment by segment, so %2F inside a label's value never makes
  * a new segment. */
 #include "net/http_exchange.h"
 
+#include "base/regex.h"
 #include <sodium.h>
 
 #define PARAM_MAX COUNT_OF(((http_request *)0)->param)
@@ -72,6 +74,8 @@ void http_router_done(http_router *r)
     for (size_t i = 0; i < r->routes.len; i++)
         mem_free((char *)(uintptr_t)r->routes.at[i].pattern);
     vec_done(&r->routes);
+    regex_free(r->cors);
+    r->cors = NULL;
     if (r->token)
         sodium_memzero(r->token, strlen(r->token));
     mem_free(r->token);
@@ -119,19 +123,21 @@ static bool route_matches(const http_route *route, http_exchange *x, path_match 
     return !path.ptr || (route->flags & HTTP_ROUTE_PREFIX);
 }
 
-/* The best route for the path; *ret_allow: the methods of every route that matches the path. */
-static const http_route *find_route(const http_router *r, http_exchange *x, path_match *ret_match, unsigned *ret_allow)
+/* The best route for the path; x->allow: the methods of every route that matches the path; x->cors likewise. */
+static const http_route *find_route(const http_router *r, http_exchange *x, path_match *ret_match)
 {
     const http_route *best = NULL;
     int best_weight = -1;
+    unsigned flags = 0;
 
-    *ret_allow = 0;
+    x->allow = 0;
     for (size_t i = 0; i < r->routes.len; i++) {
         const http_route *route = &r->routes.at[i];
         path_match m;
         if (!route_matches(route, x, &m))
             continue;
-        *ret_allow |= route->methods;
+        x->allow |= route->methods;
+        flags |= route->flags;
         int weight = pattern_weight(route->pattern) * 2 + !(route->flags & HTTP_ROUTE_PREFIX);
         if ((route->methods & x->req.method) && weight > best_weight) {
             best = route;
@@ -139,6 +145,8 @@ static const http_route *find_route(const http_router *r, http_exchange *x, path
             *ret_match = m;
         }
     }
+    if (flags & HTTP_ROUTE_CORS)
+        x->cors = http_cors_answer(r, http_header_get(&x->req, "Origin"));
     return best;
 }
 
@@ -227,14 +235,23 @@ static bool origin_is_ours(str origin, str host)
     return at > 0 && str_eq_nocase(str_skip(origin, (size_t)at + 3), host);
 }
 
-static err_kind guard_browser(const http_router *r, http_exchange *x)
+static err_kind guard_host(const http_router *r, http_exchange *x)
 {
-    str host = http_header_get(&x->req, "Host"), origin = http_header_get(&x->req, "Origin");
+    str host = http_header_get(&x->req, "Host");
 
     if (!(x->http_1_0 && !host.ptr) && !host_is_ours(r, host))
         return deny(x, 403, ERR_DENIED, "cannot answer for this Host: galen does not know it as its own",
                     "Ask by IP address, by localhost, or by the name in listen or external_url.");
-    if (changes_something(x->req.method) && origin.ptr && !origin_is_ours(origin, host))
+    return OK;
+}
+
+/* `route`: NULL if the request has none. */
+static err_kind guard_origin(http_exchange *x, const http_route *route)
+{
+    str host = http_header_get(&x->req, "Host"), origin = http_header_get(&x->req, "Origin");
+    bool may_read = route && (route->flags & HTTP_ROUTE_CORS) && x->cors.len;
+
+    if (changes_something(x->req.method) && origin.ptr && !may_read && !origin_is_ours(origin, host))
         return deny(x, 403, ERR_DENIED, "cannot take a change from another site's page: Origin and Host differ",
                     "Send the request from galen's own page or from a program that sets no Origin.");
     return OK;
@@ -287,11 +304,13 @@ static err_kind choose(const http_router *r, http_exchange *x)
 {
     path_match m = { 0 };
 
-    if (guard_browser(r, x))
+    if (guard_host(r, x))
         return ERR_DENIED;
     if (has_dot_segment(x->req.path))
         return deny(x, 400, ERR_INVALID, "cannot follow a path with . or .. in it", "Send the path as it is meant.");
-    const http_route *route = find_route(r, x, &m, &x->allow);
+    const http_route *route = find_route(r, x, &m);
+    if (guard_origin(x, route))
+        return ERR_DENIED;
     if (!route && x->allow && x->req.method == HTTP_OPTIONS) {
         x->refuse_status = 204; /* an answer, not a refusal: Allow says it all */
         return ERR_UNSUPPORTED;

@@ -152,6 +152,10 @@ err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_ser
     }
     if (o->token.len)
         memcpy(s->router.token, o->token.ptr, o->token.len);
+    if (o->cors_origin && http_cors_set(&s->router, o->cors_origin, e)) {
+        server_free(s);
+        return e ? e->kind : ERR_PARSE;
+    }
     http_router_set_external(&s->router, str_from(o->external_url));
     s->insecure = o->insecure;
     s->max_connections = o->max_connections ? o->max_connections : 4096;

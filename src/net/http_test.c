@@ -99,6 +99,7 @@ static void bench_open(bench *b, http_server_options o)
         { HTTP_GET | HTTP_POST, "/form", handler_form, b },
         { HTTP_POST, "/change", handler_hello, b, HTTP_ROUTE_CHANGES },
         { HTTP_POST, "/write", handler_hello, b, HTTP_ROUTE_LOCAL },
+        { HTTP_GET | HTTP_POST, "/read", handler_hello, b, HTTP_ROUTE_CORS },
         { HTTP_GET, "/assets/", handler_hello, b, HTTP_ROUTE_PREFIX },
     };
     uv_loop_init(&b->loop);
@@ -380,6 +381,59 @@ TEST(http_server_guards)
     check_guard(&b, "not with an empty one either",
                 "POST /change HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \r\n", 403);
     bench_close(&b);
+}
+
+/* cors_origin NULL, a pattern, everybody: what a page of https://grafana.example may read. */
+static const struct {
+    const char *what, *pattern, *send;
+    int status;
+    const char *allowed;
+} origins[] = {
+    { "nobody may read unless told so", NULL, "GET /read HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 200, NULL },
+    { "everybody may", ".*", "GET /read HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 200, "*" },
+    { "also by POST", ".*", "POST /read HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 200, "*" },
+    { "a browser asks first", ".*", "OPTIONS /read HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 204, "*" },
+    { "who sends no Origin is told nothing", ".*", "GET /read HTTP/1.1\r\n", 200, NULL },
+    { "not every route is for reading", ".*", "GET /hello HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 200, NULL },
+    { "and a change stays our page's", ".*", "POST /write HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 403, NULL },
+    { "the pattern's origin is named", "https://(grafana|page)\\.example", "GET /read HTTP/1.1\r\nOrigin: https://grafana.example\r\n", 200, "https://grafana.example" },
+    { "another is not, though it gets its answer", "https://grafana\\.example", "GET /read HTTP/1.1\r\nOrigin: https://evil.example\r\n", 200, NULL },
+    { "the pattern is anchored", "https://grafana\\.example", "GET /read HTTP/1.1\r\nOrigin: https://grafana.example.evil\r\n", 200, NULL },
+    { "another may not read by POST", "https://grafana\\.example", "POST /read HTTP/1.1\r\nOrigin: https://evil.example\r\n", 403, NULL },
+    { "rebinding stays refused", ".*", "GET /read HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n", 403, NULL },
+};
+
+static void check_origin(size_t i)
+{
+    bench b;
+    char text[400], field[200];
+    bool has_host = strstr(origins[i].send, "Host:");
+    bench_open(&b, (http_server_options){ .cors_origin = origins[i].pattern });
+    snprintf(text, sizeof text, "%s%sConnection: close\r\nContent-Length: 2\r\n\r\nhi", origins[i].send, has_host ? "" : "Host: localhost\r\n");
+    raw *r = ask(&b, text, NULL);
+    CHECK_MSG(status_of(r) == origins[i].status, "%s: got %" STR_FMT, origins[i].what, STR_ARG(buf_str(&r->in)));
+    snprintf(field, sizeof field, "Access-Control-Allow-Origin: %s\r\n", origins[i].allowed ? origins[i].allowed : "");
+    CHECK_MSG(raw_has(r, origins[i].allowed ? field : "Access-Control-") == (origins[i].allowed != NULL), "%s: got %" STR_FMT, origins[i].what, STR_ARG(buf_str(&r->in)));
+    CHECK_EQ(raw_has(r, "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"), origins[i].allowed != NULL);
+    raw_close(r);
+    bench_close(&b);
+}
+
+TEST(http_server_lets_other_pages_read_where_told)
+{
+    for (size_t i = 0; i < COUNT_OF(origins); i++)
+        check_origin(i);
+}
+
+TEST(http_server_refuses_a_broken_pattern_of_origins)
+{
+    uv_loop_t loop;
+    http_server *s = NULL;
+    err e = { 0 };
+    CHECK_EQ(uv_loop_init(&loop), 0);
+    CHECK_EQ(http_server_new(&loop, &(http_server_options){ .listen = "127.0.0.1:0", .cors_origin = "(" }, &s, &e), ERR_PARSE);
+    CHECK_CONTAINS(str_from(e.message), "pattern of origins");
+    CHECK_EQ(uv_loop_close(&loop), 0);
 }
 
 TEST(http_server_keeps_alive_and_answers_in_order)

@@ -57,6 +57,7 @@ typedef enum http_route_flags {
     HTTP_ROUTE_PREFIX = 1,    /* the pattern is a prefix: "/assets/" */
     HTTP_ROUTE_CHANGES = 2,   /* needs the API token (design.md, "How it stays safe") */
     HTTP_ROUTE_LOCAL = 4,     /* a write door that is open without token on loopback only */
+    HTTP_ROUTE_CORS = 8,      /* only reads, also by POST: pages of the origins in http_server_options.cors_origin may */
 } http_route_flags;
 typedef struct http_route {
     unsigned methods;         /* http_method bits; HEAD is added to GET */
@@ -74,6 +75,7 @@ typedef struct http_server_options {
     bool insecure;            /* needed for an address beyond loopback (no TLS yet) */
     str token;                /* for HTTP_ROUTE_CHANGES; empty: such routes answer 403 */
     const char *external_url; /* how people reach the page (behind a proxy): its host is a Host that is ours; NULL */
+    const char *cors_origin;  /* pattern of Origins whose pages may read the routes marked HTTP_ROUTE_CORS; NULL: none */
     size_t max_connections;   /* 0: 4096 */
     size_t max_header_bytes;  /* 0: 32 KiB, request line included */
     size_t max_bodies_bytes;  /* 0: HTTP_DEFAULT_MAX_BODIES; all requests' bodies together, beyond it 503 */
@@ -82,12 +84,13 @@ typedef struct http_server_options {
 
 /* Is this spelled like an address to listen on? Looks nothing up. ERR_INVALID, with a hint. */
 err_kind http_listen_check(const char *listen, err *e);
-/* The process ignores SIGPIPE from here on (libuv's children get the default back). */
+/* The process ignores SIGPIPE from here on (libuv's children get the default back). ERR_PARSE: cors_origin. */
 err_kind http_server_new(uv_loop_t *loop, const http_server_options *o, http_server **ret, err *e);
 /* The route table is copied; longest literal match wins. Call before the loop runs, from as many rooms as like.
  * ERR_EXISTS: the same pattern and method are there already; ERR_INVALID: not a pattern, or more than 4 parameters.
  * Before any handler runs, the guard has seen the request: Host is an IP address, localhost, this machine's name,
- * the listen host or external_url's (else 403: DNS rebinding); a browser's Origin on a changing method equals Host (else 403); the
+ * the listen host or external_url's (else 403: DNS rebinding); a browser's Origin on a changing method equals Host (else 403; a
+ * route marked HTTP_ROUTE_CORS takes cors_origin's, too); the
  * token is there where the flags ask for it (else 401). Unknown paths are 404, wrong methods 405, both in JSON;
  * OPTIONS is answered from the table. Paths with a "." or ".." segment, %00 or broken escapes are 400. */
 err_kind http_server_routes(http_server *s, const http_route *routes, size_t n, err *e);

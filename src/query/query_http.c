@@ -333,27 +333,27 @@ void page_query_exemplars(http_request *req)
 
 err_kind query_http_open(query_engine *q, store *s, http_server *server, net_poster *poster, unsigned threads, query_http **ret, err *e)
 {
-    enum { GET = HTTP_GET, BOTH = HTTP_GET | HTTP_POST };
+    enum { GET = HTTP_GET, BOTH = HTTP_GET | HTTP_POST, CORS = HTTP_ROUTE_CORS };
     query_http *h = mem_zalloc(sizeof *h);
     if (!h)
         return err_nomem(e);
     *h = (query_http){ .engine = q, .store = s, .poster = poster, .started_ms = clock_now_ms() };
     const http_route routes[] = {
-        { BOTH, "/api/v1/query", page_query, h, 0, PROMQL_FORM_MAX },
-        { BOTH, "/api/v1/query_range", page_query_range, h, 0, PROMQL_FORM_MAX },
-        { BOTH, "/api/v1/query_exemplars", page_query_exemplars, h, 0, PROMQL_FORM_MAX },
-        { BOTH, "/api/v1/format_query", page_format_query, h, 0, PROMQL_FORM_MAX },
-        { BOTH, "/api/v1/parse_query", page_parse_query, h, 0, PROMQL_FORM_MAX },
-        { BOTH, "/api/v1/series", page_series, h, 0, PROMQL_FORM_MAX },
-        { BOTH, "/api/v1/labels", page_labels, h, 0, PROMQL_FORM_MAX },
-        { GET, "/api/v1/label/:name/values", page_label_values, h, 0, 0 },
-        { GET, "/api/v1/status/buildinfo", page_buildinfo, h, 0, 0 },
+        { BOTH, "/api/v1/query", page_query, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/query_range", page_query_range, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/query_exemplars", page_query_exemplars, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/format_query", page_format_query, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/parse_query", page_parse_query, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/series", page_series, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/v1/labels", page_labels, h, CORS, PROMQL_FORM_MAX },
+        { GET, "/api/v1/label/:name/values", page_label_values, h, CORS, 0 },
+        { GET, "/api/v1/status/buildinfo", page_buildinfo, h, CORS, 0 },
         { GET, "/api/v1/status/runtimeinfo", page_runtimeinfo, h, 0, 0 },
         { GET, "/api/v1/status/config", page_config, h, 0, 0 },
         { GET, "/api/v1/status/flags", page_flags, h, 0, 0 },
         { GET, "/api/v1/status/walreplay", page_walreplay, h, 0, 0 },
-        { GET, "/api/v1/status/tsdb", page_tsdb, h, 0, 0 },
-        { GET, "/api/v1/features", page_features, h, 0, 0 },
+        { GET, "/api/v1/status/tsdb", page_tsdb, h, CORS, 0 },
+        { GET, "/api/v1/features", page_features, h, CORS, 0 },
     };
     h->pool = query_pool_open(threads ? threads : 2, e);
     if (!h->pool || http_server_routes(server, routes, COUNT_OF(routes), e)) {

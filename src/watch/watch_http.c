@@ -262,10 +262,10 @@ static void handle_metadata(http_request *req)
 err_kind watch_routes(watch *w, http_server *s, err *e)
 {
     const http_route routes[] = {
-        { HTTP_GET, "/api/v1/targets", handle_targets, w, 0, 0 },
-        { HTTP_GET, "/api/v1/targets/metadata", handle_targets_metadata, w, 0, 0 },
-        { HTTP_GET, "/api/v1/metadata", handle_metadata, w, 0, 0 },
-        { HTTP_GET, "/api/v1/scrape_pools", handle_pools, w, 0, 0 },
+        { HTTP_GET, "/api/v1/targets", handle_targets, w, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/targets/metadata", handle_targets_metadata, w, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/metadata", handle_metadata, w, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/scrape_pools", handle_pools, w, HTTP_ROUTE_CORS, 0 },
         { HTTP_POST, "/api/v1/write", remote_write_handle, &w->deps.sink, HTTP_ROUTE_LOCAL, REMOTE_WRITE_MAX_BODY },
     };
     return http_server_routes(s, routes, COUNT_OF(routes), e);
