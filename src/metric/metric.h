@@ -79,7 +79,11 @@ typedef struct exemplar_row { labels series; exemplar exemplar; } exemplar_row;
 /* Where samples go: main.c points it at the store (on an agent: at the spool). Atomic per call: on error
  * nothing of the batch was kept, unless `rejected` is given: then rows that cannot be kept (out of order,
  * duplicate) are counted there and the rest is kept. */
-typedef struct sink_result { size_t appended, out_of_order, duplicate, too_old, limited; err first; } sink_result;
+typedef struct sink_result {
+    size_t appended, out_of_order, duplicate, too_old, limited;
+    err first;
+    uint8_t *refused;   /* NULL, or the caller's: one byte a row, set to 1 for each that was not kept. Says nothing on an error */
+} sink_result;
 typedef struct sample_sink {
     err_kind (*append)(void *ctx, const sample_row *rows, size_t n, sink_result *rejected, err *e);
     void *ctx;

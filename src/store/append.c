@@ -242,9 +242,12 @@ static err_kind append_locked(store *s, const sample_row *rows, size_t n, int64_
 {
     span allowed = { store_oldest_ms(s), newest_ms };
     for (size_t i = 0; i < n; i++) {
+        size_t before = rejected ? rejected->appended : 0;
         err_kind k = stage_row(s, &rows[i], allowed, rejected, e);
         if (k)
             return k;
+        if (rejected && rejected->refused)
+            rejected->refused[i] = rejected->appended == before;
     }
     batch *b = &s->batch;
     if (b->rows.len == 0)
@@ -273,7 +276,7 @@ static err_kind append_until(store *s, const sample_row *rows, size_t n, int64_t
 {
     if (s->read_only)
         return err_set(e, ERR_DENIED, "cannot append to store \"%s\": it is open for reading only", s->dir);
-    sink_result result = { 0 };
+    sink_result result = { .refused = rejected ? rejected->refused : NULL };
     pthread_mutex_lock(&s->append_lock);
     batch_begin(&s->batch);
     err_kind k = append_locked(s, rows, n, newest_ms, rejected ? &result : NULL, e);

@@ -82,10 +82,12 @@ TEST(store_counts_what_it_rejects_and_keeps_the_rest)
     add_row(&r, "up", 1, NOW + 6, 2);
     add_row(&r, "up", 1, NOW + 6, 2);                 /* the same twice in one batch */
     add_row(&r, "up", 1, NOW + 6, 3);                 /* and once more with another value */
-    sink_result rejected = { 0 };
+    uint8_t refused[7] = { 0 };
+    sink_result rejected = { .refused = refused };
     err e = { 0 };
     sample_sink sink = store_sink(s);
     CHECK_OK(sink.append(sink.ctx, r.at, r.n, &rejected, &e), e);
+    CHECK_EQ(memcmp(refused, (const uint8_t[]){ 0, 1, 1, 1, 0, 0, 1 }, sizeof refused), 0);
     CHECK_EQ(rejected.appended, 3);
     CHECK_EQ(rejected.out_of_order, 1);
     CHECK_EQ(rejected.duplicate, 2);
