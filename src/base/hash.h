@@ -14,3 +14,6 @@ bool hash_parse_hex(str hex, hash_chain *ret);
 
 /* Binary to base64url without padding (tokens). */
 void hash_base64url(buf *out, const void *bytes, size_t n);
+
+/* CRC-32C (Castagnoli), as Prometheus's files, snappy's frames and iSCSI (RFC 3720, appendix B.4) use it. */
+uint32_t hash_crc32c(const void *bytes, size_t n);
