@@ -194,6 +194,21 @@ TEST(clock_stands_still_when_faked)
     CHECK_EQ(clock_mono_ms(), 50);
 }
 
+TEST(hash_crc32c_is_that_of_the_standard)
+{
+    /* RFC 3720, appendix B.4: 32 bytes of zeroes, of ones, and rising. */
+    uint8_t zero[32] = { 0 }, ones[32], rising[32];
+    for (uint8_t i = 0; i < 32; i++) {
+        ones[i] = 0xff;
+        rising[i] = i;
+    }
+    CHECK_EQ(hash_crc32c(zero, 32), 0x8a9136aa);
+    CHECK_EQ(hash_crc32c(ones, 32), 0x62a8ab43);
+    CHECK_EQ(hash_crc32c(rising, 32), 0x46dd794e);
+    CHECK_EQ(hash_crc32c("123456789", 9), 0xe3069283);
+    CHECK_EQ(hash_crc32c("", 0), 0);
+}
+
 TEST(regex_matches_whole_text_when_anchored)
 {
     AUTO(regex_freep) regex *r = NULL;

@@ -1,7 +1,8 @@
 #include "base/regex.h"
 #include "base/cxx.h"
+#include "base/regex_shape.h"
 
-struct regex { void *re; bool anchored; };
+struct regex { void *re; bool anchored; regex_shape shape; /* of an anchored one */ };
 
 /* RE2 knows \C (one byte), Go's regexp does not: a pattern that Prometheus refuses must not work here. */
 static bool has_byte_class(str p)
@@ -28,8 +29,12 @@ err_kind regex_compile(str pattern, bool anchored, regex **ret, err *e)
     bool too_large;
     r->anchored = anchored;
     r->re = cxx_regex_new(pattern.ptr ? pattern.ptr : "", pattern.len, why, sizeof why, &too_large);
-    if (r->re)
+    if (r->re) {
+        r->shape = (regex_shape){ 0 };
+        if (anchored)
+            regex_shape_of(pattern, &r->shape);
         return *ret = r, OK;
+    }
     mem_free(r);
     return err_set(e, too_large ? ERR_LIMIT : ERR_PARSE, "%s", why);
 }
@@ -39,6 +44,7 @@ void regex_free(regex *r)
     if (!r)
         return;
     cxx_regex_free(r->re);
+    regex_shape_done(&r->shape);
     mem_free(r);
 }
 
@@ -48,7 +54,19 @@ void regex_freep(regex **r)
     *r = NULL;
 }
 
-bool regex_match(const regex *r, str text) { return cxx_regex_match(r->re, text.ptr, text.len, r->anchored, NULL, 0); }
+bool regex_match(const regex *r, str text)
+{
+    int known = r->anchored ? regex_shape_match(&r->shape, text) : -1;
+    return known >= 0 ? known : cxx_regex_match(r->re, text.ptr, text.len, r->anchored, NULL, 0);
+}
+
+size_t regex_set(const regex *r, const str **ret)
+{
+    *ret = r->shape.set;
+    return r->shape.set_len;
+}
+
+str regex_prefix(const regex *r) { return r->shape.prefix; }
 
 bool regex_groups(const regex *r, str text, str *ret_groups, size_t n)
 {

@@ -15,6 +15,10 @@ err_kind regex_compile(str pattern, bool anchored, regex **ret, err *e);
 void regex_free(regex *r);
 void regex_freep(regex **r);
 bool regex_match(const regex *r, str text);
+/* The only texts that an anchored pattern matches (`a|b|c`), sorted, borrowed; 0: it is no such list. And what all its
+ * matches begin with, perhaps nothing: so that a reader of sorted values need not try them all. */
+size_t regex_set(const regex *r, const str **ret);
+str regex_prefix(const regex *r);
 /* Groups 0..n-1 of the first match (ptr NULL = group took no part). False if there is no match. */
 bool regex_groups(const regex *r, str text, str *ret_groups, size_t n);
 size_t regex_group_count(const regex *r);                  /* without group 0 */
