@@ -3,7 +3,7 @@
 
     tests/kill9.py build/galen [--rounds 20] [--seed N] [--data DIR]
 
-Two threads send Prometheus remote write 1.0 (protobuf by hand, snappy as literals only) without pause. At a
+Two threads send Prometheus remote write 1.0 (promapi.py) without pause. At a
 random moment galen is killed; whatever it had answered with 2xx must be found by /api/v1/query_range after the
 restart. A batch whose answer never came may be there or not, but whole or not at all. A third thread asks for
 /-/flush now and then, so that galen also dies while it moves samples into blocks and cuts its log. Prints a row a
@@ -16,8 +16,6 @@ import os
 import random
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -25,42 +23,13 @@ import threading
 import time
 import urllib.parse
 
+from promapi import free_port, series, snappy
+
 SERIES_A_THREAD = 20
 STEP_MS = 5000               # a round is hours of samples, so that windows become complete
 START_BEFORE_MS = 13 * 24 * 3600 * 1000   # inside the default retention of 15 days
 QUERY_POINTS = 5000          # below the server's 11,000 points a series
 START_TIMEOUT_S = 30
-
-
-# ---- remote write 1.0: protobuf and snappy by hand ----
-
-def varint(n):
-    out = bytearray()
-    while n > 0x7f:
-        out.append(n & 0x7f | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def field(number, payload):
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def time_series(labels, t_ms, value):
-    """prometheus.TimeSeries: 1 labels {1 name, 2 value}, 2 samples {1 double value, 2 int64 timestamp}."""
-    body = b"".join(field(1, field(1, k.encode()) + field(2, v.encode())) for k, v in sorted(labels.items()))
-    sample = b"\x09" + struct.pack("<d", value) + b"\x10" + varint(t_ms)
-    return field(1, body + field(2, sample))
-
-
-def snappy_literals(data):
-    """The snappy block format without any copy: https://github.com/google/snappy/blob/main/format_description.txt"""
-    out = bytearray(varint(len(data)))
-    for at in range(0, len(data), 65536):
-        piece = data[at:at + 65536]
-        out += bytes([61 << 2]) + struct.pack("<H", len(piece) - 1) + piece
-    return bytes(out)
 
 
 # ---- galen ----
@@ -109,12 +78,6 @@ class Galen:
         self.log.close()
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 # ---- writers ----
 
 class Writer(threading.Thread):
@@ -128,8 +91,8 @@ class Writer(threading.Thread):
         self.refused = []
 
     def batch(self, t_ms, value):
-        return snappy_literals(b"".join(
-            time_series({"__name__": "kill9", "writer": str(self.number), "n": str(i)}, t_ms, value)
+        return snappy(b"".join(
+            series({"__name__": "kill9", "writer": str(self.number), "n": str(i)}, [(t_ms, value)])
             for i in range(SERIES_A_THREAD)))
 
     def run(self):
