@@ -36,6 +36,8 @@ err_kind yaml_load(const char *path, yaml_doc **ret, err *e);
 void yaml_doc_free(yaml_doc *doc);
 void yaml_doc_freep(yaml_doc **doc);
 const yaml_node *yaml_get(const yaml_node *mapping, const char *key);   /* NULL if absent or not a mapping */
+/* The same for equal YAML, whatever its comments and layout. */
+uint64_t yaml_fingerprint(const yaml_node *n, uint64_t seed);
 /* An error at this node: file and place filled in. */
 err_kind yaml_error(const yaml_doc *doc, const yaml_node *at, err *e, const char *fmt, ...) PRINTF_LIKE(4, 5);
 

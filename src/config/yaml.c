@@ -1,6 +1,7 @@
 /* A tree of yaml_node out of libyaml's events: the event parser keeps the place of every node, and building the
  * tree here is where duplicate keys and alias bombs are refused. */
 #include "config/config.h"
+#include "base/hash.h"
 #include "base/file.h"
 #include <yaml.h>
 
@@ -300,4 +301,18 @@ err_kind yaml_error(const yaml_doc *doc, const yaml_node *at, err *e, const char
         err_at(e, at->line, at->column);
     err_in_file(e, doc->file);
     return ERR_PARSE;
+}
+
+uint64_t yaml_fingerprint(const yaml_node *n, uint64_t seed)
+{
+    if (!n)
+        return seed;
+    uint64_t h = hash_bytes(&n->kind, sizeof n->kind, seed);
+    h = hash_str(n->text, h);
+    for (size_t i = 0; i < n->len; i++) {
+        if (n->kind == YAML_MAPPING)
+            h = yaml_fingerprint(n->keys[i], h);
+        h = yaml_fingerprint(n->items[i], h);
+    }
+    return h;
 }

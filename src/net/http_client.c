@@ -544,6 +544,10 @@ static void set_trust(http_fetch *f, const http_fetch_options *o)
     }
     if (o->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, o->ca_file);
+    if (o->cert_file)
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, o->cert_file);
+    if (o->key_file)
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, o->key_file);
 }
 
 static err_kind fetch_prepare(http_fetch *f, const http_fetch_options *o, err *e)

@@ -157,7 +157,7 @@ typedef struct http_fetch_options {
     bool follow_redirects;
     const char *basic_user, *basic_password, *bearer_token; /* NULL: none */
     bool tls_insecure;
-    const char *ca_file;
+    const char *ca_file, *cert_file, *key_file;
     /* Called with each piece of the body as it arrives (then `body` stays empty); may be NULL. Not OK aborts. */
     err_kind (*on_data)(void *ctx, str piece);
     void (*done)(void *ctx, const http_response *res); /* once, never inside http_fetch_start; res borrowed */
@@ -175,3 +175,4 @@ void http_client_close(http_client *c);     /* running fetches are dropped witho
  * ERR_INVALID: not an http(s) URL, a header field with a line break. Fine inside any callback. */
 err_kind http_fetch_start(http_client *c, const http_fetch_options *o, http_fetch **ret, err *e);
 void http_fetch_cancel(http_fetch *f);      /* done() will not be called; fine inside any callback; NULL is fine */
+#include "net/http_auth.h"

@@ -1,5 +1,4 @@
 #include "watch/scrape/scrape_config.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include <stdio.h>
 
@@ -90,101 +89,6 @@ static const config_field job_fields[] = {
 #undef JOB
 #undef RAW
 #undef IGNORED
-
-uint64_t yaml_fingerprint(const yaml_node *n, uint64_t seed)
-{
-    if (!n)
-        return seed;
-    uint64_t h = hash_bytes(&n->kind, sizeof n->kind, seed);
-    h = hash_str(n->text, h);
-    for (size_t i = 0; i < n->len; i++) {
-        if (n->kind == YAML_MAPPING)
-            h = yaml_fingerprint(n->keys[i], h);
-        h = yaml_fingerprint(n->items[i], h);
-    }
-    return h;
-}
-
-/* ---- authentication ---- */
-typedef struct raw_basic {
-    char *username, *username_file, *password, *password_file;
-} raw_basic;
-static const config_field basic_fields[] = {
-    { "username", CONFIG_CSTR, offsetof(raw_basic, username), false, NULL, 0, 0, "user name" },
-    { "username_file", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "password", CONFIG_CSTR, offsetof(raw_basic, password), false, NULL, 0, 0, "password; password_file is safer" },
-    { "password_file", CONFIG_CSTR, offsetof(raw_basic, password_file), false, NULL, 0, 0,
-      "file that holds the password" },
-};
-typedef struct raw_authorization {
-    str type;
-    char *credentials, *credentials_file;
-} raw_authorization;
-static const config_field authorization_fields[] = {
-    { "type", CONFIG_STR, offsetof(raw_authorization, type), false, "Bearer", 0, 0, "first word of the header" },
-    { "credentials", CONFIG_CSTR, offsetof(raw_authorization, credentials), false, NULL, 0, 0,
-      "the secret; credentials_file is safer" },
-    { "credentials_file", CONFIG_CSTR, offsetof(raw_authorization, credentials_file), false, NULL, 0, 0,
-      "file that holds the secret" },
-};
-typedef struct raw_tls {
-    char *ca_file;
-    bool insecure;
-} raw_tls;
-static const config_field tls_fields[] = {
-    { "ca_file", CONFIG_CSTR, offsetof(raw_tls, ca_file), false, NULL, 0, 0, "certificates to trust" },
-    { "insecure_skip_verify", CONFIG_BOOL, offsetof(raw_tls, insecure), false, "false", 0, 0, "trust anything" },
-    { "ca", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "cert", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "key", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "cert_file", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "key_file", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "server_name", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "min_version", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-    { "max_version", CONFIG_IGNORED, 0, false, NULL, 0, 0, "accepted, without effect so far" },
-};
-
-/* A file name from the configuration, relative to its folder. */
-static err_kind resolve(const char *name, const char *dir, arena *a, char **ret, err *e)
-{
-    *ret = NULL;
-    if (!name)
-        return OK;
-    str full = name[0] == '/' || !dir ? arena_str(a, str_from(name)) : arena_printf(a, "%s/%s", dir, name);
-    if (!full.ptr)
-        return err_nomem(e);
-    *ret = (char *)full.ptr;
-    return OK;
-}
-
-err_kind http_auth_parse(const yaml_doc *doc, const yaml_node *basic, const yaml_node *authorization,
-                         const yaml_node *tls, const char *bearer, const char *bearer_file, const char *dir, arena *a,
-                         http_auth *ret, err *e)
-{
-    raw_basic b = { 0 };
-    raw_authorization w = { 0 };
-    raw_tls t = { 0 };
-    err_kind k = config_bind(doc, basic, basic_fields, COUNT_OF(basic_fields), &b, a, e);
-    if (!k)
-        k = config_bind(doc, authorization, authorization_fields, COUNT_OF(authorization_fields), &w, a, e);
-    if (!k)
-        k = config_bind(doc, tls, tls_fields, COUNT_OF(tls_fields), &t, a, e);
-    if (k)
-        return k;
-    if (basic && (authorization || bearer || bearer_file))
-        return yaml_error(doc, basic, e, "basic_auth and authorization exclude each other");
-    *ret = (http_auth){ .basic_user = b.username,
-                        .basic_password = b.password,
-                        .type = w.type,
-                        .bearer = w.credentials ? w.credentials : (char *)bearer,
-                        .tls_insecure = t.insecure };
-    k = resolve(b.password_file, dir, a, &ret->basic_password_file, e);
-    if (!k)
-        k = resolve(w.credentials_file ? w.credentials_file : bearer_file, dir, a, &ret->bearer_file, e);
-    if (!k)
-        k = resolve(t.ca_file, dir, a, &ret->ca_file, e);
-    return k;
-}
 
 /* ---- the parts of a job ---- */
 static err_kind parse_params(const yaml_doc *doc, const yaml_node *n, arena *a, scrape_job *j, err *e)

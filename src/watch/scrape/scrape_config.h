@@ -5,21 +5,13 @@
  * targets and with a reason why (down_reason), so that one foreign job never keeps a file from loading.
  * Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config */
 #pragma once
-#include "watch/scrape/relabel.h"
+#include "metric/metric.h"
+#include "net/net.h"
 
 #define SCRAPE_MAX_BODY (16u << 20)       /* a page, unless body_size_limit says otherwise */
 #define SCRAPE_BODY_CEILING (256u << 20)  /* body_size_limit: 0 means this, never endless */
 #define SCRAPE_MAX_TARGETS 20000          /* of one job */
 #define SCRAPE_MIN_INTERVAL_MS 100
-
-/* How to introduce ourselves. Secrets stay in their files until a request is made, so they may rotate. */
-typedef struct http_auth {
-    char *basic_user, *basic_password, *basic_password_file;
-    char *bearer, *bearer_file;           /* the credentials of Authorization */
-    str type;                             /* "Bearer" unless `authorization` says otherwise */
-    char *ca_file;
-    bool tls_insecure;
-} http_auth;
 
 typedef struct target_group { config_strs targets; config_pairs labels; } target_group;
 typedef struct param { str name; config_strs values; } param;
@@ -44,9 +36,6 @@ typedef struct scrape_defaults { int64_t interval_ms, timeout_ms; } scrape_defau
 err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape_defaults *d, const char *dir, arena *a,
                           scrape_job *ret, err *e);
 void scrape_job_done(scrape_job *j);
-/* Known under the names of the schema; for the replicas too. All may be absent. */
-err_kind http_auth_parse(const yaml_doc *doc, const yaml_node *basic, const yaml_node *authorization, const yaml_node *tls,
-                         const char *bearer, const char *bearer_file, const char *dir, arena *a, http_auth *ret, err *e);
 
 /* One target after relabelling. */
 typedef struct target_spec {
@@ -58,6 +47,3 @@ typedef struct target_spec {
 /* All targets of the job, in file order; memory in `a`. A target that cannot be (no address, a broken label) is an
  * error for the whole job. */
 err_kind scrape_job_targets(const scrape_job *j, arena *a, target_spec **ret, size_t *ret_n, err *e);
-
-/* The same for equal YAML, whatever its comments and layout. */
-uint64_t yaml_fingerprint(const yaml_node *n, uint64_t seed);

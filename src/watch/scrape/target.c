@@ -5,7 +5,6 @@
 
 #define TARGET_ACCEPT "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 #define TARGET_FIRST_MAX_MS 5000
-#define SECRET_MAX_BYTES 16384
 
 struct target {
     target_deps deps;
@@ -27,43 +26,6 @@ struct target {
 };
 
 static void start_scrape(void *ctx);
-
-static err_kind read_secret(const char *path, arena *a, const char **ret, err *e)
-{
-    char text[SECRET_MAX_BYTES];
-    size_t len;
-    if (file_read_small(path, text, sizeof text, &len, e))
-        return err_context(e, "could not read the credentials");
-    *ret = arena_cstr(a, str_trim(str_of(text, len)));
-    return *ret ? OK : err_nomem(e);
-}
-
-err_kind http_auth_apply(const http_auth *auth, arena *a, http_fetch_options *o, http_header *ret_header, err *e)
-{
-    const char *secret = auth->bearer, *password = auth->basic_password;
-    err_kind k = OK;
-    *ret_header = (http_header){ STR_EMPTY, STR_EMPTY };
-    if (auth->bearer_file)
-        k = read_secret(auth->bearer_file, a, &secret, e);
-    if (!k && auth->basic_password_file)
-        k = read_secret(auth->basic_password_file, a, &password, e);
-    if (k)
-        return k;
-    o->ca_file = auth->ca_file;
-    o->tls_insecure = auth->tls_insecure;
-    if (auth->basic_user) {
-        o->basic_user = auth->basic_user;
-        o->basic_password = password ? password : "";
-    } else if (secret && (!auth->type.len || str_eq_nocase(auth->type, STR("Bearer")))) {
-        o->bearer_token = secret;
-    } else if (secret) {
-        str value = arena_printf(a, "%" STR_FMT " %s", STR_ARG(auth->type), secret);
-        if (!value.ptr)
-            return err_nomem(e);
-        *ret_header = (http_header){ STR("Authorization"), value };
-    }
-    return OK;
-}
 
 /* ---- the end of a scrape ---- */
 static void put_reports(target *t, const page_result *page, double seconds, int64_t now_ms)

@@ -47,6 +47,3 @@ target_info target_info_of(const target *t);
 const page_cache *target_page(const target *t);
 /* Not at the next turn but now (a process was restarted); nothing if one is under way. */
 void target_scrape_now(target *t);
-
-/* Credentials as fetch options: secrets are read from their files now, into `a`. ERR_NOT_FOUND etc. name the file. */
-err_kind http_auth_apply(const http_auth *auth, arena *a, http_fetch_options *o, http_header *ret_header, err *e);

@@ -1,6 +1,7 @@
-/* watch/scrape/relabel.h - Prometheus's relabelling: rules that rewrite or drop a label set.
+/* metric/relabel.h - Prometheus's relabelling: rules that rewrite or drop a label set.
  *
- * Used twice: relabel_configs on a target before it is scraped, metric_relabel_configs on every new series.
+ * Used for relabel_configs on a target before it is scraped, metric_relabel_configs on every new series, and
+ * write_relabel_configs on what is sent to a remote store.
  * Meaning and defaults: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config
  * (regex "(.*)" anchored, separator ";", replacement "$1", action replace). lowercase and uppercase change
  * ASCII letters only. Rules are read-only once parsed. */

@@ -1,5 +1,5 @@
 #include "base/test.h"
-#include "watch/scrape/relabel.h"
+#include "metric/metric.h"
 
 /* Label sets as "a=1,b=2"; the want of "-" is dropped. Rows are Prometheus's own cases in short. */
 static const struct {

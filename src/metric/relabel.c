@@ -1,4 +1,4 @@
-#include "watch/scrape/relabel.h"
+#include "metric/relabel.h"
 #include <openssl/evp.h>
 #include <stdio.h>
 
