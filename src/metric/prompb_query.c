@@ -1,7 +1,10 @@
 /* metric/prompb_query.c - remote read: questions, answers, and answers in frames of chunks. */
 #include "metric/prompb.h"
 
-static err_kind broken(err *e, const char *what) { return err_set(e, ERR_PARSE, "cannot read remote read message: broken %s", what); }
+static err_kind broken(err *e, const char *what)
+{
+    return err_set(e, ERR_PARSE, "cannot read remote read message: broken %s", what);
+}
 
 static size_t count_fields(str message, uint32_t number, bool *ret_ok)
 {

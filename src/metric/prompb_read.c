@@ -5,14 +5,38 @@ enum { LABEL_NAME = 1, LABEL_VALUE = 2 };
 enum { SAMPLE_VALUE = 1, SAMPLE_TIME = 2, SAMPLE_START = 3 };
 enum { EXEMPLAR_LABELS = 1, EXEMPLAR_VALUE = 2, EXEMPLAR_TIME = 3 };
 enum { SERIES_LABELS = 1, SERIES_SAMPLES = 2, SERIES_EXEMPLARS = 3, SERIES_HISTOGRAMS = 4 };
-enum { SERIES2_LABELS = 1, SERIES2_SAMPLES = 2, SERIES2_HISTOGRAMS = 3, SERIES2_EXEMPLARS = 4, SERIES2_METADATA = 5, SERIES2_START = 6 };
 enum {
-    HIST_COUNT_INT = 1, HIST_COUNT_FLOAT, HIST_SUM, HIST_SCHEMA, HIST_ZERO_THRESHOLD, HIST_ZERO_INT, HIST_ZERO_FLOAT,
-    HIST_NEG_SPANS, HIST_NEG_DELTAS, HIST_NEG_COUNTS, HIST_POS_SPANS, HIST_POS_DELTAS, HIST_POS_COUNTS,
-    HIST_RESET, HIST_TIME, HIST_BOUNDS, HIST_START
+    SERIES2_LABELS = 1,
+    SERIES2_SAMPLES = 2,
+    SERIES2_HISTOGRAMS = 3,
+    SERIES2_EXEMPLARS = 4,
+    SERIES2_METADATA = 5,
+    SERIES2_START = 6
+};
+enum {
+    HIST_COUNT_INT = 1,
+    HIST_COUNT_FLOAT,
+    HIST_SUM,
+    HIST_SCHEMA,
+    HIST_ZERO_THRESHOLD,
+    HIST_ZERO_INT,
+    HIST_ZERO_FLOAT,
+    HIST_NEG_SPANS,
+    HIST_NEG_DELTAS,
+    HIST_NEG_COUNTS,
+    HIST_POS_SPANS,
+    HIST_POS_DELTAS,
+    HIST_POS_COUNTS,
+    HIST_RESET,
+    HIST_TIME,
+    HIST_BOUNDS,
+    HIST_START
 };
 
-static err_kind broken(err *e, const char *what) { return err_set(e, ERR_PARSE, "cannot read protobuf: broken %s", what); }
+static err_kind broken(err *e, const char *what)
+{
+    return err_set(e, ERR_PARSE, "cannot read protobuf: broken %s", what);
+}
 
 static metric_type type_of_wire(uint64_t v)
 {
@@ -120,8 +144,17 @@ err_kind prompb2_read_labels(str packed_refs, const str *symbols, size_t n, labe
 }
 
 /* ---- histograms ---- */
-typedef struct side_room { histogram_span *spans; double *buckets; size_t span_count, deltas, counts; int64_t level; } side_room;
-typedef struct histogram_room { side_room side[2]; double *bounds; size_t bound_count; } histogram_room; /* 0 negative, 1 positive */
+typedef struct side_room {
+    histogram_span *spans;
+    double *buckets;
+    size_t span_count, deltas, counts;
+    int64_t level;
+} side_room;
+typedef struct histogram_room {
+    side_room side[2];
+    double *bounds;
+    size_t bound_count;
+} histogram_room; /* 0 negative, 1 positive */
 
 /* How many numbers a field of repeated numbers holds, packed or not. */
 static size_t varints_in(const pb_field *f)
@@ -244,10 +277,16 @@ static bool read_list(const pb_field *f, histogram_room *n, bool floats)
 
 static histogram_side side_of(const side_room *s, bool floats)
 {
-    return (histogram_side){ s->spans, (uint32_t)s->span_count, s->buckets, (uint32_t)(floats ? s->counts : s->deltas) };
+    return (histogram_side){ s->spans, (uint32_t)s->span_count, s->buckets,
+                             (uint32_t)(floats ? s->counts : s->deltas) };
 }
 
-typedef struct histogram_numbers { bool floats, zero_floats; int64_t schema, t_ms, start_ms; uint64_t reset; double count, sum, zero_threshold, zero_count; } histogram_numbers;
+typedef struct histogram_numbers {
+    bool floats, zero_floats;
+    int64_t schema, t_ms, start_ms;
+    uint64_t reset;
+    double count, sum, zero_threshold, zero_count;
+} histogram_numbers;
 
 static histogram_numbers read_numbers(str message)
 {
@@ -258,7 +297,10 @@ static histogram_numbers read_numbers(str message)
         if (f.type == PB_FIXED64) {
             double v = pb_double(f.value);
             switch (f.number) {
-            case HIST_COUNT_FLOAT: h.count = v; h.floats = true; break;
+            case HIST_COUNT_FLOAT:
+                h.count = v;
+                h.floats = true;
+                break;
             case HIST_SUM: h.sum = v; break;
             case HIST_ZERO_THRESHOLD: h.zero_threshold = v; break;
             case HIST_ZERO_FLOAT: h.zero_count = v; break;
@@ -266,7 +308,10 @@ static histogram_numbers read_numbers(str message)
             }
         } else if (f.type == PB_VARINT) {
             switch (f.number) {
-            case HIST_COUNT_INT: h.count = (double)f.value; h.floats = false; break;
+            case HIST_COUNT_INT:
+                h.count = (double)f.value;
+                h.floats = false;
+                break;
             case HIST_SCHEMA: h.schema = pb_unzigzag(f.value); break;
             case HIST_ZERO_INT: h.zero_count = (double)f.value; break;
             case HIST_RESET: h.reset = f.value; break;
@@ -357,7 +402,12 @@ err_kind prompb_read_metadata(str message, exposition_meta *ret, err *e)
 }
 
 /* ---- whole series ---- */
-typedef struct series_room { sample *samples; histogram_sample *histograms; exemplar *exemplars; size_t sample_count, histogram_count, exemplar_count; } series_room;
+typedef struct series_room {
+    sample *samples;
+    histogram_sample *histograms;
+    exemplar *exemplars;
+    size_t sample_count, histogram_count, exemplar_count;
+} series_room;
 
 static err_kind series_make_room(str message, const uint32_t numbers[3], arena *a, series_room *n, err *e)
 {

@@ -18,11 +18,21 @@ static const histogram *fixture_histogram(bool integer)
 {
     static const histogram_span spans[] = { { -3, 2 }, { 1, 1 } };
     static const double counts[] = { 3, 1, 7 }, shares[] = { 0.5, 0, 1e300 }, bounds[] = { 0.1, 1 };
-    static const histogram whole = { .schema = -1, .reset = HISTOGRAM_RESET_NO, .integer = true, .zero_threshold = 1e-128,
-                                     .zero_count = 2, .count = 24, .sum = -0.5, .negative = { spans, 2, counts, 3 },
+    static const histogram whole = { .schema = -1,
+                                     .reset = HISTOGRAM_RESET_NO,
+                                     .integer = true,
+                                     .zero_threshold = 1e-128,
+                                     .zero_count = 2,
+                                     .count = 24,
+                                     .sum = -0.5,
+                                     .negative = { spans, 2, counts, 3 },
                                      .positive = { spans, 2, counts, 3 } };
-    static const histogram custom = { .schema = HISTOGRAM_CUSTOM, .count = 1.5, .sum = 3, .positive = { spans, 2, shares, 3 },
-                                      .bounds = bounds, .bound_count = 2 };
+    static const histogram custom = { .schema = HISTOGRAM_CUSTOM,
+                                      .count = 1.5,
+                                      .sum = 3,
+                                      .positive = { spans, 2, shares, 3 },
+                                      .bounds = bounds,
+                                      .bound_count = 2 };
     return integer ? &whole : &custom;
 }
 
@@ -80,9 +90,17 @@ static const exemplar one_exemplar[] = { { { up, 2 }, -1, 12 } };
 
 static prompb_series fixture_series(const histogram_sample h[2])
 {
-    return (prompb_series){ .labels = { up, 2 }, .samples = two_samples, .sample_count = 2, .histograms = h, .histogram_count = 2,
-                            .exemplars = one_exemplar, .exemplar_count = 1, .start_ms = 1234, .type = METRIC_SUMMARY,
-                            .help = STR("what it is"), .unit = STR("seconds") };
+    return (prompb_series){ .labels = { up, 2 },
+                            .samples = two_samples,
+                            .sample_count = 2,
+                            .histograms = h,
+                            .histogram_count = 2,
+                            .exemplars = one_exemplar,
+                            .exemplar_count = 1,
+                            .start_ms = 1234,
+                            .type = METRIC_SUMMARY,
+                            .help = STR("what it is"),
+                            .unit = STR("seconds") };
 }
 
 TEST(a_series_of_remote_write_1_reads_back_as_it_was_written)
@@ -184,14 +202,14 @@ TEST(metadata_reads_back)
 /* Bytes as github.com/golang/protobuf writes them, so that reader and writer cannot be wrong together. */
 TEST(known_bytes_of_other_writers_are_understood)
 {
-    static const char wire[] = "\x0a\x0e\x0a\x08__name__\x12\x02up"               /* labels { __name__="up" } */
+    static const char wire[] = "\x0a\x0e\x0a\x08__name__\x12\x02up"                       /* labels { __name__="up" } */
                                "\x12\x0c\x09\x00\x00\x00\x00\x00\x00\xf8\x3f\x10\xe8\x07" /* samples { 1.5 @ 1000 } */
-                               "\x22\x1e\x08\x05\x19\x00\x00\x00\x00\x00\x00\x24\x40"     /* histograms { count 5, sum 10 */
-                               "\x20\x05"                                                 /* schema -3 */
-                               "\x30\x01"                                                 /* zero_count 1 */
-                               "\x5a\x04\x08\x03\x10\x02"                                 /* positive span -2, 2 */
-                               "\x62\x02\x06\x03"                                         /* deltas +3, -2 */
-                               "\x70\x02\x78\xd0\x0f";                                    /* no reset, at 2000 } */
+                               "\x22\x1e\x08\x05\x19\x00\x00\x00\x00\x00\x00\x24\x40" /* histograms { count 5, sum 10 */
+                               "\x20\x05"                                             /* schema -3 */
+                               "\x30\x01"                                             /* zero_count 1 */
+                               "\x5a\x04\x08\x03\x10\x02"                             /* positive span -2, 2 */
+                               "\x62\x02\x06\x03"                                     /* deltas +3, -2 */
+                               "\x70\x02\x78\xd0\x0f";                                /* no reset, at 2000 } */
     str message = { wire, sizeof wire - 1 };
     AUTO(arena_done) arena a = arena_init(1 << 20);
     prompb_series s;
@@ -213,7 +231,11 @@ TEST(known_bytes_of_other_writers_are_understood)
 
 TEST(broken_messages_are_refused_with_a_reason)
 {
-    static const struct { const char *what; str bytes; err_kind want; } cases[] = {
+    static const struct {
+        const char *what;
+        str bytes;
+        err_kind want;
+    } cases[] = {
         { "a group", STR_INIT("\x0b\x0c"), ERR_PARSE },
         { "field number zero", STR_INIT("\x02\x00"), ERR_PARSE },
         { "a length beyond the end", STR_INIT("\x0a\x7f"), ERR_PARSE },
@@ -258,7 +280,12 @@ TEST(references_beyond_the_symbols_are_refused)
 
 TEST(labels_are_checked_as_prometheus_does)
 {
-    static const struct { const char *what; label extra; bool utf8; err_kind want; } cases[] = {
+    static const struct {
+        const char *what;
+        label extra;
+        bool utf8;
+        err_kind want;
+    } cases[] = {
         { "a plain label is taken", { STR_INIT("zone"), STR_INIT("a") }, false, OK },
         { "a blank in a name needs UTF-8 names", { STR_INIT("a b"), STR_INIT("c") }, false, ERR_INVALID },
         { "with UTF-8 names a blank is taken", { STR_INIT("a b"), STR_INIT("c") }, true, OK },
@@ -323,7 +350,8 @@ TEST(a_read_response_reads_back)
 
 TEST(frames_of_chunks_read_back_and_a_flipped_bit_is_seen)
 {
-    prompb_chunk chunks[] = { { 1, 2, PROMPB_CHUNK_XOR, STR("bits") }, { 3, 4, PROMPB_CHUNK_FLOAT_HISTOGRAM, STR("more") } };
+    prompb_chunk chunks[] = { { 1, 2, PROMPB_CHUNK_XOR, STR("bits") },
+                              { 3, 4, PROMPB_CHUNK_FLOAT_HISTOGRAM, STR("more") } };
     AUTO(buf_done) buf out = BUF_INIT(1 << 12);
     AUTO(arena_done) arena a = arena_init(1 << 20);
     prompb_chunked got;

@@ -41,8 +41,10 @@ void pb_put_bytes(buf *out, uint32_t number, str s)
 
 static uint64_t type_to_wire(metric_type t)
 {
-    static const uint8_t wire[] = { [METRIC_COUNTER] = 1, [METRIC_GAUGE] = 2,   [METRIC_HISTOGRAM] = 3, [METRIC_GAUGE_HISTOGRAM] = 4,
-                                    [METRIC_SUMMARY] = 5, [METRIC_INFO] = 6,    [METRIC_STATESET] = 7 };
+    static const uint8_t wire[] = {
+        [METRIC_COUNTER] = 1, [METRIC_GAUGE] = 2, [METRIC_HISTOGRAM] = 3, [METRIC_GAUGE_HISTOGRAM] = 4,
+        [METRIC_SUMMARY] = 5, [METRIC_INFO] = 6,  [METRIC_STATESET] = 7
+    };
     return t < COUNT_OF(wire) ? wire[t] : 0;
 }
 
@@ -52,7 +54,8 @@ static char *write_sample(char *p, uint32_t number, int64_t t_ms, double v, int6
 {
     uint64_t bits;
     memcpy(&bits, &v, sizeof bits);
-    size_t len = (bits ? 9 : 0) + (t_ms ? 1 + pb_varint_len((uint64_t)t_ms) : 0) + (start_ms ? 1 + pb_varint_len((uint64_t)start_ms) : 0);
+    size_t len = (bits ? 9 : 0) + (t_ms ? 1 + pb_varint_len((uint64_t)t_ms) : 0) +
+                 (start_ms ? 1 + pb_varint_len((uint64_t)start_ms) : 0);
     p = pb_write_varint(pb_write_key(p, number, PB_BYTES), len);
     if (bits)
         p = pb_write_double(p, 1, v);
@@ -65,7 +68,8 @@ static char *write_sample(char *p, uint32_t number, int64_t t_ms, double v, int6
 
 static void put_samples(buf *out, const prompb_series *s, int64_t start_ms)
 {
-    char *p = s->sample_count <= SIZE_MAX / SAMPLE_MAX ? buf_reserve(out, s->sample_count * SAMPLE_MAX) : NULL, *from = p;
+    char *p = s->sample_count <= SIZE_MAX / SAMPLE_MAX ? buf_reserve(out, s->sample_count * SAMPLE_MAX) : NULL,
+         *from = p;
     for (size_t i = 0; p && i < s->sample_count; i++)
         p = write_sample(p, 2, s->samples[i].t_ms, s->samples[i].v, start_ms);
     if (p)
@@ -360,5 +364,6 @@ err_kind prompb2_finish(prompb2_writer *w, buf *out, err *e)
     if (w->cap)
         memset(w->slots, 0, w->cap * sizeof *w->slots);
     w->failed = false;
-    return failed ? err_set(e, ERR_LIMIT, "could not build a remote write request: it is too large or memory is short") : OK;
+    return failed ? err_set(e, ERR_LIMIT, "could not build a remote write request: it is too large or memory is short")
+                  : OK;
 }
