@@ -106,9 +106,10 @@ err_kind query_pool_put(pool *p, job *take, err *e)
             p->first = take;
         p->last = take;
         p->waiting++;
-        uv_cond_signal(&p->more);
     }
     uv_mutex_unlock(&p->lock);
+    if (!full)
+        uv_cond_signal(&p->more); /* after the unlock: woken inside it, a thread would run into the lock and sleep again */
     return full ? err_set(e, ERR_FULL, "more than %d queries wait already", QUERY_QUEUE_MAX) : OK;
 }
 
