@@ -224,8 +224,31 @@ static void put_mended(buf *out, str s)
     }
 }
 
+/* Names, numbers and most values: ASCII without anything to escape, so that one copy does. */
+static bool is_simple(str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!plain((unsigned char)s.ptr[i]) || (unsigned char)s.ptr[i] >= 0x80)
+            return false;
+    return true;
+}
+
+static bool put_simple(buf *out, str s)
+{
+    char *room = is_simple(s) ? buf_reserve(out, s.len + 2) : NULL;
+    if (!room)
+        return false;
+    room[0] = room[s.len + 1] = '"';
+    if (s.len)
+        memcpy(room + 1, s.ptr, s.len);
+    buf_commit(out, s.len + 2);
+    return true;
+}
+
 static void put_quoted(buf *out, str s)
 {
+    if (put_simple(out, s))
+        return;
     buf_append_char(out, '"');
     if (str_utf8_valid(s))
         put_escaped(out, s);

@@ -1,5 +1,4 @@
 #include "query/query.h"
-#include "base/json.h"
 #include "base/regex.h"
 #include "query/eval.h"
 #include <stdlib.h>
@@ -367,62 +366,6 @@ err_kind query_number(query_engine *q, str expr, int64_t t_ms, double *ret, err 
 }
 
 /* ---- showing ---- */
-
-static void put_time(json_writer *w, int64_t t_ms)
-{
-    char text[40];
-    int64_t abs_ms = t_ms < 0 ? -t_ms : t_ms;
-    int n = snprintf(text, sizeof text, "%s%" PRId64, t_ms < 0 ? "-" : "", abs_ms / 1000);
-    if (abs_ms % 1000)
-        n += snprintf(text + n, sizeof text - (size_t)n, ".%03d", (int)(abs_ms % 1000));
-    json_raw(w, str_of(text, (size_t)n));
-}
-
-static void put_sample(json_writer *w, sample s)
-{
-    char number[NUM_DOUBLE_MAX];
-    json_begin(w, '[');
-    put_time(w, s.t_ms);
-    json_str(w, str_of(number, num_format_double(number, s.v)));
-    json_end(w, ']');
-}
-
-static void put_series(json_writer *w, const query_series *s, bool matrix)
-{
-    json_begin(w, '{');
-    labels_json(w, "metric", s->labels);
-    json_key(w, matrix ? "values" : "value");
-    if (matrix)
-        json_begin(w, '[');
-    for (size_t i = 0; i < s->len; i++)
-        put_sample(w, s->at[i]);
-    if (matrix)
-        json_end(w, ']');
-    json_end(w, '}');
-}
-
-void query_result_json(const query_result *r, buf *out)
-{
-    static const char *const types[] = { "scalar", "string", "vector", "matrix" };
-    json_writer w = json_writer_to(out);
-    json_begin(&w, '{');
-    json_put_cstr(&w, "resultType", types[r->type]);
-    json_key(&w, "result");
-    if (r->type == QUERY_SCALAR) {
-        put_sample(&w, r->series[0].at[0]);
-    } else if (r->type == QUERY_STRING) {
-        json_begin(&w, '[');
-        put_time(&w, r->at_ms);
-        json_str(&w, r->string);
-        json_end(&w, ']');
-    } else {
-        json_begin(&w, '[');
-        for (size_t i = 0; i < r->len; i++)
-            put_series(&w, &r->series[i], r->type == QUERY_MATRIX);
-        json_end(&w, ']');
-    }
-    json_end(&w, '}');
-}
 
 static void print_sample(FILE *out, sample s, bool plain)
 {
