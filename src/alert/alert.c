@@ -2,6 +2,7 @@
 #include "alert/alert.h"
 
 #include "alert/room.h"
+#include "alert/schedule.h"
 
 #define FIRST_EVALUATION_MS 200
 #define STAGGER_MS 37                /* so that many groups do not start at once */
@@ -141,11 +142,14 @@ static void group_due(void *ctx)
 {
     group_timer *t = ctx;
     alert_room *room = t->room;
-    size_t failed = group_evaluate(t->group, &room->eval, clock_now_ms());
+    int64_t point = schedule_turn(t->group, t->planned_ms, clock_now_ms());
+    size_t failed = group_evaluate(t->group, &room->eval, point);
     own_add(room->metrics.evaluations, (double)t->group->len);
     own_add(room->metrics.failures, (double)failed);
     own_set(room->metrics.last_duration, t->group->last_eval_s);
     count_alerts(room);
+    t->planned_ms = point + t->group->interval_ms;
+    net_timer_again(t->timer, t->planned_ms - clock_now_ms());
 }
 
 static void stop_timers(alert_room *room)
@@ -157,7 +161,9 @@ static void stop_timers(alert_room *room)
     room->timer_count = 0;
 }
 
-static err_kind start_timers(alert_room *room, err *e)
+/* `at_start`: the point that has just gone is evaluated too, so that nobody waits a whole interval for a first look. After a
+ * reload it was evaluated already. */
+static err_kind start_timers(alert_room *room, bool at_start, err *e)
 {
     size_t n = rule_set_groups(room->config->rules);
     room->timers = mem_calloc(n + 1, sizeof *room->timers);
@@ -166,8 +172,9 @@ static err_kind start_timers(alert_room *room, err *e)
     for (; room->timer_count < n; room->timer_count++) {
         group_timer *t = &room->timers[room->timer_count];
         *t = (group_timer){ .room = room, .group = rule_set_group(room->config->rules, room->timer_count) };
-        int64_t first = FIRST_EVALUATION_MS + (int64_t)(room->timer_count * STAGGER_MS) % t->group->interval_ms;
-        t->timer = net_timer_start(room->deps.loop, first, t->group->interval_ms, group_due, t);
+        int64_t now = clock_now_ms(), soon = FIRST_EVALUATION_MS + (int64_t)(room->timer_count * STAGGER_MS) % t->group->interval_ms;
+        t->planned_ms = schedule_point(t->group, now) + (at_start ? 0 : t->group->interval_ms);
+        t->timer = net_timer_start(room->deps.loop, at_start ? soon : t->planned_ms - now, 0, group_due, t);
         if (!t->timer)
             return err_nomem(e);
     }
@@ -214,9 +221,10 @@ err_kind alert_open(const alert_deps *deps, alert_config *take, alert_room **ret
     room->deps = *deps;
     room->config = take;
     room->eval = (eval_deps){ .query = ask, .query_ctx = deps->query, .sink = deps->sink, .external_url = str_from(deps->external_url),
+                              .external_labels = take->external_labels,
                               .changed = alert_changed, .changed_ctx = room };
     register_metrics(&room->metrics);
-    if (open_notifications(room, e) || start_timers(room, e))
+    if (open_notifications(room, e) || start_timers(room, true, e))
         return err_context(e, "could not start alerting");
     room->notify_timer = net_timer_start(deps->loop, NOTIFY_TICK_MS, NOTIFY_TICK_MS, notify_due, room);
     if (!room->notify_timer)
@@ -256,12 +264,14 @@ err_kind alert_reload(alert_room *room, alert_config *take, err *e)
     alert_config *old = room->config;
     stop_timers(room);
     room->config = take;
-    if (start_timers(room, e)) { /* without memory: back to what ran before */
+    room->eval.external_labels = take->external_labels;
+    if (start_timers(room, false, e)) { /* without memory: back to what ran before */
         stop_timers(room);
         room->config = old;
+        room->eval.external_labels = old->external_labels;
         alert_config_free(take);
         err ignored;
-        if (start_timers(room, &ignored))
+        if (start_timers(room, false, &ignored))
             log_error("rules are not evaluated any more", KV_ERR(&ignored));
         return err_context(e, "could not reload the alert rules");
     }

@@ -21,7 +21,7 @@ size_t rule_set_rules(const rule_set *s);
 /* ---- Go templates, as far as rules need them: {{ $value }}, {{ $labels.x }}, {{ .Value }}, pipelines, humanize… ---- */
 typedef struct template_sample { labels labels; double value; } template_sample;   /* what {{ query "…" }} answers with */
 typedef struct template_data {
-    labels labels; double value; str external_url;
+    labels labels, external_labels; double value; str external_url;
     int64_t now_ms;                                    /* for {{ now }} */
     /* {{ query "up" }}; NULL: an empty list. *ret lives in `a`. */
     err_kind (*query)(void *ctx, str expr, arena *a, template_sample **ret, size_t *ret_n, err *e);
@@ -38,6 +38,8 @@ err_kind alert_config_parse(const config *c, alert_config **ret, err *e);
 err_kind alert_config_from_prometheus(const yaml_doc *doc, const char *dir, alert_config **ret, err *e); /* rule_files, evaluation_interval; doc NULL: empty */
 /* Routes and receivers of an alertmanager.yml (--alertmanager.config), added to a configuration without any. */
 err_kind alert_config_add_alertmanager(alert_config *c, const yaml_doc *doc, const char *dir, err *e);
+/* What templates see as $externalLabels; copied. */
+err_kind alert_config_external_labels(alert_config *c, labels external, err *e);
 void alert_config_free(alert_config *c);
 /* For `galen check`: what was loaded, and what is accepted without effect so far (sentences; borrowed from `c`). */
 size_t alert_config_groups(const alert_config *c);
@@ -52,6 +54,7 @@ typedef struct alert_info {
     const config_pair *annotations; size_t annotation_count;   /* expanded */
     alert_state state;
     int64_t active_at_ms, fired_at_ms;
+    int64_t keep_since_ms;      /* firing only because of keep_firing_for, since then; 0: it holds */
     double value;
 } alert_info;
 typedef struct alert_room alert_room;

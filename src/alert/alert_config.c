@@ -31,6 +31,11 @@ static alert_config *config_new(void)
     return c;
 }
 
+err_kind alert_config_external_labels(alert_config *c, labels external, err *e)
+{
+    return labels_to_arena(&c->arena, external, &c->external_labels) ? err_nomem(e) : OK;
+}
+
 void alert_config_free(alert_config *c)
 {
     if (!c)
@@ -391,6 +396,53 @@ err_kind alert_config_parse(const config *conf, alert_config **ret, err *e)
     return OK;
 }
 
+/* ---- the Alertmanagers of a prometheus.yml: listed, not yet told ---- */
+
+static str text_or(const yaml_node *mapping, const char *key, str otherwise)
+{
+    const yaml_node *n = yaml_get(mapping, key);
+    return n && n->kind == YAML_SCALAR ? n->text : otherwise;
+}
+
+static err_kind add_targets(alert_config *c, const yaml_doc *doc, const yaml_node *manager, const yaml_node *targets, err *e)
+{
+    str prefix = text_or(manager, "path_prefix", STR("/"));
+    err_kind k = config_sequence(doc, targets, "targets", e);
+    for (size_t i = 0; !k && targets && i < targets->len; i++) {
+        str target;
+        if (c->alertmanager_count == ALERTMANAGERS_MAX)
+            return yaml_error(doc, targets, e, "more than %d Alertmanagers", ALERTMANAGERS_MAX);
+        if ((k = config_str(doc, targets->items[i], &c->arena, &target, e)))
+            return k;
+        bool slash = str_ends(prefix, STR("/"));
+        str url = arena_printf(&c->arena, "%" STR_FMT "://%" STR_FMT "%s%" STR_FMT "%sapi/v2/alerts", STR_ARG(text_or(manager, "scheme", STR("http"))),
+                               STR_ARG(target), str_starts(prefix, STR("/")) ? "" : "/", STR_ARG(prefix), slash ? "" : "/");
+        if (!url.ptr)
+            return err_nomem(e);
+        c->alertmanagers[c->alertmanager_count++] = url;
+    }
+    return k;
+}
+
+static err_kind add_alertmanagers(alert_config *c, const yaml_doc *doc, const yaml_node *list, err *e)
+{
+    err_kind k = config_sequence(doc, list, "alertmanagers", e);
+    if (k || !list || !list->len)
+        return k;
+    if (!(c->alertmanagers = arena_array(&c->arena, str, ALERTMANAGERS_MAX)))
+        return err_nomem(e);
+    for (size_t i = 0; i < list->len; i++) {
+        const yaml_node *manager = list->items[i], *statics = yaml_get(manager, "static_configs");
+        if ((k = config_mapping(doc, manager, "an Alertmanager", e)) || (k = config_sequence(doc, statics, "static_configs", e)))
+            return k;
+        for (size_t n = 0; statics && n < statics->len; n++)
+            if ((k = add_targets(c, doc, manager, yaml_get(statics->items[n], "targets"), e)))
+                return k;
+    }
+    note(c, "alerting.alertmanagers: sending to another Alertmanager is not built yet; give its file with --alertmanager.config");
+    return OK;
+}
+
 err_kind alert_config_from_prometheus(const yaml_doc *doc, const char *dir, alert_config **ret, err *e)
 {
     AUTO(alert_config_freep) alert_config *c = config_new();
@@ -415,8 +467,8 @@ err_kind alert_config_from_prometheus(const yaml_doc *doc, const char *dir, aler
         if ((k = config_bind(doc, &only, fields, 1, &files, &c->arena, e)) || (k = load_rule_files(c, doc, list, &files, dir, e)))
             return k;
     }
-    if (root && yaml_get(yaml_get(root, "alerting"), "alertmanagers"))
-        note(c, "alerting.alertmanagers: sending to another Alertmanager is not built yet; give its file with --alertmanager.config");
+    if ((k = add_alertmanagers(c, doc, yaml_get(yaml_get(root, "alerting"), "alertmanagers"), e)))
+        return k;
     *ret = TAKE(c);
     return OK;
 }

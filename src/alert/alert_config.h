@@ -15,6 +15,7 @@
 
 #define ROUTE_MAX_DEPTH 32
 #define ALERT_NOTES_MAX 32
+#define ALERTMANAGERS_MAX 64
 
 typedef struct webhook {
     char *url;
@@ -40,6 +41,8 @@ struct alert_route {
 struct alert_config {
     arena arena;
     rule_set *rules;
+    str *alertmanagers; size_t alertmanager_count;    /* addresses of their API, as Prometheus lists them */
+    labels external_labels;
     int64_t evaluation_interval_ms;
     alert_route *route;                               /* NULL: nobody is told outside */
     receiver *receivers; size_t receiver_count;

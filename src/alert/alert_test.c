@@ -259,6 +259,35 @@ TEST(alert_pages_speak_prometheuss_language)
     CHECK(!strstr(page(h, "/api/v1/rules?exclude_alerts=true", 200), "\"alerts\""));
     CHECK_CONTAINS(str_from(page(h, "/api/v1/rules?type=x", 400)), "bad_data");
     CHECK_CONTAINS(str_from(page(h, "/api/v1/alertmanagers", 200)), "activeAlertmanagers");
+    CHECK(strstr(page(h, "/api/v1/rules?match%5B%5D=%7Bseverity%3D%22critical%22%7D", 200), "Down"));
+    CHECK(!strstr(page(h, "/api/v1/rules?match%5B%5D=%7Bseverity%3D%22page%22%7D", 200), "Down"));
+}
+
+static const struct { const char *path; const char *want; } bad_rules[] = {
+    { "/api/v1/rules?group_limit=x", "invalid parameter \\\"group_limit\\\": group_limit needs to be a valid number" },
+    { "/api/v1/rules?group_limit=0", "group_limit needs to be greater than 0" },
+    { "/api/v1/rules?group_next_token=x", "group_limit needs to be present in order to paginate over the groups" },
+    { "/api/v1/rules?group_limit=1&group_next_token=x", "invalid group_next_token 'x'. were rule groups changed?" },
+    { "/api/v1/rules?exclude_alerts=maybe", "error converting exclude_alerts" },
+    { "/api/v1/rules?type=x", "not supported value" },
+    { "/api/v1/rules?match%5B%5D=%7B", "invalid parameter \\\"match[]\\\": 1:2: parse error" },
+};
+
+TEST(alert_rules_come_in_pages)
+{
+    AUTO(close_house) house *h = open_house("groups:\n- {name: a, rules: [{record: x, expr: up}]}\n- {name: b, rules: [{record: y, expr: up}]}\n");
+    char token[100], path[200];
+    const char *first = page(h, "/api/v1/rules?group_limit=1", 200), *at = strstr(first, "\"groupNextToken\":\"");
+    CHECK(strstr(first, "\"name\":\"a\"") && !strstr(first, "\"name\":\"b\""));
+    CHECK(at);
+    str_copy(token, sizeof token, str_of(at + 18, strcspn(at + 18, "\"")));
+    snprintf(path, sizeof path, "/api/v1/rules?group_limit=1&group_next_token=%s", token);
+    const char *second = page(h, path, 200);
+    CHECK(!strstr(second, "\"name\":\"a\"") && strstr(second, "\"name\":\"b\""));
+    CHECK(!strstr(second, "groupNextToken"));
+    CHECK(!strstr(page(h, "/api/v1/rules?group_limit=1&rule_name%5B%5D=y", 200), "groupNextToken")); /* what is left out does not count */
+    for (size_t i = 0; i < COUNT_OF(bad_rules); i++)
+        CHECK_CONTAINS(str_from(page(h, bad_rules[i].path, 400)), bad_rules[i].want);
 }
 
 TEST(alert_shipped_rules_run_on_the_real_evaluator)

@@ -17,6 +17,7 @@ typedef struct evaluation {
     arena arena;
     query_result result;
     err e;
+    bool over_limit;
 } evaluation;
 
 /* A series of the result on its way to becoming an alert or a recorded sample. */
@@ -59,7 +60,8 @@ static str expand(evaluation *ev, const rule_text *t, const found *f, arena *a)
 {
     AUTO(buf_done) buf out = BUF_INIT(TEMPLATE_MAX_OUTPUT);
     err e = { 0 };
-    template_data d = { .labels = f->source, .value = f->value, .external_url = ev->deps->external_url, .now_ms = ev->t_ms,
+    template_data d = { .labels = f->source, .value = f->value, .external_url = ev->deps->external_url,
+                        .external_labels = ev->deps->external_labels, .now_ms = ev->t_ms,
                         .query = template_query, .query_ctx = ev };
     err_kind k = template_run(t->template, &d, &out, &e);
     if (k == ERR_NOMEM)
@@ -131,8 +133,10 @@ static err_kind find_series(evaluation *ev, found **ret, size_t *ret_n)
 {
     size_t n = ev->result.len;
     err_kind k = check_limit(ev, n);
-    if (k)
+    if (k) {
+        ev->over_limit = ev->rule->alerting;
         return k;
+    }
     found *all = arena_array(&ev->arena, found, n + 1);
     if (!all)
         return err_nomem(&ev->e);
@@ -314,6 +318,26 @@ static void evaluation_done(evaluation *ev)
     arena_done(&ev->arena);
 }
 
+/* Over the group's limit an alert is none: what was active ends, as Prometheus's Alertmanager would see it end. */
+static void end_all(evaluation *ev)
+{
+    rule *r = ev->rule;
+    for (size_t i = r->item_count; i-- > 0;) {
+        alert_item *item = r->items[i];
+        alert_state before = item->track.state;
+        if (before == ALERT_INACTIVE)
+            continue;
+        item->track = alert_step(item->track, r->for_ms, 0, false, ev->t_ms);
+        if (worth_telling(before, item->track.state) && ev->deps->changed)
+            ev->deps->changed(ev->deps->changed_ctx, ev->group, r, item, before);
+        if (alert_forgettable(item->track, ev->t_ms))
+            rule_remove_item(r, i);
+    }
+    err over = ev->e;
+    (void)write_alert_series(ev);
+    ev->e = over; /* the reason that is told stays the limit */
+}
+
 static bool rule_evaluate(rule_group *g, rule *r, const eval_deps *d, int64_t now_ms)
 {
     AUTO(evaluation_done) evaluation ev = { .deps = d, .group = g, .rule = r, .now_ms = now_ms, .t_ms = now_ms - g->query_offset_ms,
@@ -321,6 +345,8 @@ static bool rule_evaluate(rule_group *g, rule *r, const eval_deps *d, int64_t no
     int64_t start_ns = clock_mono_ns();
     err_kind k = r->alerting ? evaluate_alerting(&ev) : evaluate_recording(&ev);
 
+    if (ev.over_limit)
+        end_all(&ev);
     r->last_eval_ms = now_ms;
     r->last_eval_s = (double)(clock_mono_ns() - start_ns) / (double)NS_PER_S;
     r->health = k ? RULE_ERR : RULE_OK;
@@ -330,7 +356,7 @@ static bool rule_evaluate(rule_group *g, rule *r, const eval_deps *d, int64_t no
         return true;
     }
     if (!r->error_logged || strcmp(r->last_error, ev.e.message) != 0)
-        log_warn("rule failed, its alerts stay as they are", KV_STR("group", g->name), KV_STR("rule", r->name), KV_ERR(&ev.e));
+        log_warn(ev.over_limit ? "rule failed, it has no alerts any more" : "rule failed, its alerts stay as they are", KV_STR("group", g->name), KV_STR("rule", r->name), KV_ERR(&ev.e));
     r->error_logged = true;
     str_copy(r->last_error, sizeof r->last_error, str_from(ev.e.message));
     return false;
@@ -351,7 +377,7 @@ void alert_item_info(const rule_group *g, const rule *r, const alert_item *item,
 {
     *ret = (alert_info){
         .rule = r->name, .group = g->name, .labels = label_set_view(item->labels), .annotations = item->annotations,
-        .annotation_count = item->annotation_count, .state = item->track.state, .active_at_ms = item->track.since_ms,
+        .annotation_count = item->annotation_count, .state = item->track.state, .keep_since_ms = item->track.gap_ms, .active_at_ms = item->track.since_ms,
         .fired_at_ms = item->track.fired_ms, .value = item->value,
     };
 }

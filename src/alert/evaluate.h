@@ -15,6 +15,7 @@ typedef struct eval_deps {
     void *query_ctx;
     sample_sink sink;
     str external_url;
+    labels external_labels;
     /* An alert fired or was resolved. Called after the rule's series are written. */
     void (*changed)(void *ctx, const rule_group *g, const rule *r, const alert_item *item, alert_state before);
     void *changed_ctx;

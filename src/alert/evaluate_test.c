@@ -227,6 +227,20 @@ TEST(evaluate_honours_the_groups_limit)
     CHECK_STR(str_from(rule_set_group(s, 0)->rules[0].last_error), "exceeded limit of 1 with 2 alerts");
 }
 
+TEST(evaluate_ends_the_alerts_of_a_rule_over_the_limit)
+{
+    AUTO(world_done) world w = WORLD_INIT;
+    AUTO(rule_set_freep) rule_set *s = rules_of("groups:\n- name: g\n  limit: 1\n  rules:\n  - {alert: A, expr: x}\n");
+    rule *r = &rule_set_group(s, 0)->rules[0];
+    step(s, &w, "x{job=\"a\"} 1", T0);
+    CHECK_EQ(step(s, &w, "x{job=\"a\"} 1; x{job=\"b\"} 1", T0 + 30000), 1);
+    CHECK_EQ(r->item_count, 1);
+    CHECK_EQ(r->items[0]->track.state, ALERT_INACTIVE);
+    CHECK_CONTAINS(buf_str(&w.told), "A firing>inactive");
+    CHECK_CONTAINS(buf_str(&w.written), "ALERTS{alertname=\"A\",alertstate=\"firing\",job=\"a\"} stale\n");
+    CHECK_STR(str_from(r->last_error), "exceeded limit of 1 with 2 alerts");
+}
+
 TEST(evaluate_shows_a_template_that_fails_and_fires_all_the_same)
 {
     AUTO(world_done) world w = WORLD_INIT;

@@ -5,7 +5,7 @@
 #include "alert/notify/notify.h"
 #include "alert/notify/webhook.h"
 
-typedef struct group_timer { alert_room *room; rule_group *group; net_timer *timer; } group_timer;
+typedef struct group_timer { alert_room *room; rule_group *group; net_timer *timer; int64_t planned_ms; } group_timer;
 
 struct alert_room {
     alert_deps deps;

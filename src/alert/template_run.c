@@ -31,7 +31,7 @@ static err_kind field(run *r, template_value *v, str name)
         else if (str_is(name, "ExternalURL"))
             got = (template_value){ .type = TEMPLATE_STR, .s = r->data->external_url };
         else if (str_is(name, "ExternalLabels"))
-            got = (template_value){ .type = TEMPLATE_LABELS };
+            got = (template_value){ .type = TEMPLATE_LABELS, .labels = r->data->external_labels };
         break;
     case TEMPLATE_SAMPLE:
         if (str_is(name, "Labels"))
@@ -181,7 +181,7 @@ err_kind template_run(const template_node *t, const template_data *data, buf *ou
 
     r.vars[VAR_ROOT] = root;
     r.vars[VAR_LABELS] = (template_value){ .type = TEMPLATE_LABELS, .labels = data->labels };
-    r.vars[VAR_EXTERNAL_LABELS] = (template_value){ .type = TEMPLATE_LABELS };
+    r.vars[VAR_EXTERNAL_LABELS] = (template_value){ .type = TEMPLATE_LABELS, .labels = data->external_labels };
     r.vars[VAR_EXTERNAL_URL] = (template_value){ .type = TEMPLATE_STR, .s = data->external_url };
     r.vars[VAR_VALUE] = (template_value){ .type = TEMPLATE_FLOAT, .f = data->value };
     err_kind k = run_list(&r, t, &root);

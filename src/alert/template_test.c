@@ -17,7 +17,8 @@ static err_kind fake_query(void *ctx, str expr, arena *a, template_sample **ret,
 
 static template_data data_of(double value)
 {
-    return (template_data){ .labels = { some_labels, 2 }, .value = value, .external_url = STR("http://host:9600/x"), .now_ms = 1500, .query = fake_query };
+    static const label external[] = { { STR_INIT("region"), STR_INIT("here") } };
+    return (template_data){ .labels = { some_labels, 2 }, .external_labels = { external, 1 }, .value = value, .external_url = STR("http://host:9600/x"), .now_ms = 1500, .query = fake_query };
 }
 
 typedef struct row { const char *text; double value; const char *want; } row;
@@ -66,6 +67,7 @@ TEST(template_language)
         { "{{ range $k, $v := $labels }}{{ $k }}={{ $v }},{{ end }}", 1, "instance=127.0.0.1:8000,job=chat," },
         { "{{ query \"up\" | first | value }} {{ query \"up\" | first | label \"zone\" }} {{ (query \"up\" | first).Labels.zone }}", 1, "2 b b" },
         { "{{ (index (query \"up\") 1).Value }} {{ index $labels \"job\" }} {{ len $labels }}", 1, "1 chat 2" },
+        { "{{ $externalLabels.region }} {{ .ExternalLabels.region }} {{ $externalLabels.none }}", 1, "here here " },
         { "{{ true }} {{ 12 }} {{ -1.5 }} {{ 'a' }} {{ $labels }}", 1, "true 12 -1.5 97 map[instance:127.0.0.1:8000 job:chat]" },
     };
     check_rows(rows, COUNT_OF(rows));

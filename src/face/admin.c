@@ -22,6 +22,22 @@ static void healthy_get(http_request *req) { http_reply(req, 200, TEXT_PLAIN, ST
 /* The routes exist only once the rooms are open, so whoever reaches this is served. */
 static void ready_get(http_request *req) { http_reply(req, 200, TEXT_PLAIN, STR("galen is ready.\n")); }
 
+/* 500 whatever was wrong, as with Prometheus: scripts that reload look for it. */
+static void reload_failed(http_request *req, const err *e)
+{
+    AUTO(buf_done) buf out = BUF_INIT(8192);
+    char text[900];
+    json_writer w = json_writer_to(&out);
+
+    err_format(text, sizeof text, e);
+    json_begin(&w, '{');
+    json_put_cstr(&w, "error", text);
+    if (e->hint[0])
+        json_put_cstr(&w, "hint", e->hint);
+    json_end(&w, '}');
+    http_reply(req, e->kind == ERR_UNSUPPORTED ? 501 : 500, "application/json", buf_str(&out));
+}
+
 static void reload_post(http_request *req)
 {
     face *f = req->route_ctx;
@@ -32,10 +48,10 @@ static void reload_post(http_request *req)
         err_set(&e, ERR_UNSUPPORTED, "this galen cannot reload its configuration");
     else if (!(done = f->deps.reload(f->deps.main_ctx, &e)) && e.kind == OK)
         err_set(&e, ERR_INTERNAL, "could not reload the configuration");
-    if (!done)
-        http_reply_err(req, &e);
-    else
+    if (done)
         http_reply(req, 200, TEXT_PLAIN, STR("The configuration was read again.\n"));
+    else
+        reload_failed(req, &e);
 }
 
 /* Prometheus's address of a graph, as alerts carry it in generatorURL: to the query tab, the expression still encoded. */

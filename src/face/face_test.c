@@ -97,7 +97,7 @@ static const struct {
     { "a flush without a store does nothing well", "POST", "/-/flush", 200, "" },
     { "reload is no question", "GET", "/-/reload", 405, "" },
     { "reload", "POST", "/-/reload", 200, "read again" },
-    { "a reload that fails says why", "PUT", "/-/reload", 400, "wacht" },
+    { "a reload that fails says why", "PUT", "/-/reload", 500, "wacht" },
     { "an alert's link leads on to the query tab", "GET", "/graph?g0.tab=1&g0.expr=up%7Ba%3D%22b%22%7D", 302, "" },
     { "quit", "POST", "/-/quit", 200, "stops" },
 };

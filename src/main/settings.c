@@ -13,10 +13,11 @@ typedef struct wal_settings { int64_t fsync_ms; } wal_settings;
 static const config_field wal_fields[] = {
     { "fsync", CONFIG_DURATION, offsetof(wal_settings, fsync_ms), .preset = "1s", .min = 10, .max = 60000, .help = "What a power cut can take at most." },
 };
-typedef struct store_section { store_settings s; const yaml_node *wal; } store_section;
+typedef struct store_section { store_settings s; const yaml_node *wal, *external_labels; } store_section;
 static const config_field store_fields[] = {
     { "retention", CONFIG_DURATION, offsetof(store_section, s.retention_ms), .preset = "15d", .min = RETENTION_MIN_MS, .max = INT64_MAX, .help = "How long samples are kept." },
     { "max_series", CONFIG_INT, offsetof(store_section, s.max_series), .preset = "2000000", .min = 1000, .max = 1000000000, .help = "New series beyond this many are refused." },
+    { "external_labels", CONFIG_NODE, offsetof(store_section, external_labels), .help = "Labels that tell this galen's series from another's: {site: a}." },
     { "wal", CONFIG_NODE, offsetof(store_section, wal), .help = "The write-ahead log: {fsync: 1s}." },
 };
 
@@ -36,6 +37,7 @@ static err_kind own_sections(settings *s, err *e)
     err_kind k = config_bind(c->doc, c->face, face_fields, COUNT_OF(face_fields), &s->face, &s->arena, e);
     if (k || (k = config_bind(c->doc, c->store, store_fields, COUNT_OF(store_fields), &section, &s->arena, e)) ||
         (k = config_bind(c->doc, section.wal, wal_fields, COUNT_OF(wal_fields), &wal, &s->arena, e)) ||
+        (k = external_labels_parse(c->doc, section.external_labels, &s->arena, &s->external_labels, e)) ||
         (k = config_bind(c->doc, c->query, query_fields, COUNT_OF(query_fields), &s->query, &s->arena, e)))
         return k;
     err inner = { 0 };
@@ -106,7 +108,9 @@ static err_kind prometheus_config(const char *path, settings *s, err *e)
     if (k)
         return k;
     folder_of(path, dir);
-    k = watch_config_from_prometheus(doc, dir, &s->watch, e);
+    k = external_labels_parse(doc, yaml_get(yaml_get(doc->root, "global"), "external_labels"), &s->arena, &s->external_labels, e);
+    if (!k)
+        k = watch_config_from_prometheus(doc, dir, &s->watch, e);
     return k ? k : alert_config_from_prometheus(doc, dir, &s->alert, e);
 }
 
@@ -125,7 +129,7 @@ static err_kind rooms(const settings_files *f, settings *s, err *e)
         k = alertmanager_config(f->alertmanager, s, e);
     else if (!s->alert)
         k = alert_config_parse(s->config, &s->alert, e);
-    if (k || (k = diagnose_config_parse(s->config, &s->diagnose, e)))
+    if (k || (k = alert_config_external_labels(s->alert, s->external_labels, e)) || (k = diagnose_config_parse(s->config, &s->diagnose, e)))
         return k;
     return heal_config_parse(s->config, &s->heal, e);
 }

@@ -24,6 +24,7 @@ typedef struct settings {
     face_settings face;
     store_settings store;
     query_settings query;
+    labels external_labels;          /* prometheus.yml's global.external_labels or galen.yml's store.external_labels */
     watch_config *watch;
     alert_config *alert;
     diagnose_config *diagnose;
@@ -34,5 +35,7 @@ typedef struct settings {
 err_kind settings_load(const settings_files *files, settings **ret, err *e);
 /* Which keys that are read only at the start differ, into `out`: "face.listen, store.retention". False: none. */
 bool settings_need_restart(const settings *running, const settings *fresh, char *out, size_t cap);
+/* A mapping of names to values, $NAME and ${NAME} in them replaced by the environment's; NULL: none. In `a`. Sorted. */
+err_kind external_labels_parse(const yaml_doc *doc, const yaml_node *at, arena *a, labels *ret, err *e);
 void settings_free(settings *s);     /* what rooms took (TAKE) is no longer in it */
 void settings_freep(settings **s);

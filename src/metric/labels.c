@@ -87,6 +87,20 @@ err_kind labels_normalise(label *at, size_t *len, err *e)
     return OK;
 }
 
+err_kind labels_to_arena(arena *a, labels l, labels *ret)
+{
+    label *copy = arena_array(a, label, MAX(l.len, 1u));
+    for (size_t i = 0; copy && i < l.len; i++) {
+        copy[i] = (label){ arena_str(a, l.at[i].name), arena_str(a, l.at[i].value) };
+        if (!copy[i].name.ptr || !copy[i].value.ptr)
+            return ERR_NOMEM;
+    }
+    if (!copy)
+        return ERR_NOMEM;
+    *ret = (labels){ copy, l.len };
+    return OK;
+}
+
 void labels_format(labels l, buf *out)
 {
     str name = labels_name(l);

@@ -32,6 +32,9 @@ void labels_format(labels l, buf *out);
 /* … and as machines do: {"__name__":"up","job":"x"}, behind `key` unless that is NULL. */
 void labels_json(json_writer *w, const char *key, labels l);
 
+/* A copy of the array and of all texts. ERR_NOMEM if `a` is exhausted. */
+CHECKED err_kind labels_to_arena(arena *a, labels l, labels *ret);
+
 /* An owned, counted, immutable copy: one allocation. Thread-safe counting. */
 typedef struct label_set label_set;
 label_set *label_set_new(labels l);              /* NULL without memory */

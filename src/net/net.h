@@ -18,6 +18,7 @@ typedef struct net_timer net_timer;
 /* Call `fn` after first_ms and then each every_ms (0: once). NULL without memory. Stop = free, also for a timer that
  * has fired its only time. */
 net_timer *net_timer_start(uv_loop_t *loop, int64_t first_ms, int64_t every_ms, void (*fn)(void *ctx), void *ctx);
+void net_timer_again(net_timer *t, int64_t after_ms);                /* once more, then no more; also inside fn */
 void net_timer_stop(net_timer *t);                                   /* NULL is fine; safe inside fn */
 
 /* Run `fn(ctx)` on the loop's thread soon; callable from any thread; order kept. ERR_NOMEM, ERR_FULL beyond

@@ -31,6 +31,12 @@ net_timer *net_timer_start(uv_loop_t *loop, int64_t first_ms, int64_t every_ms, 
     return t;
 }
 
+void net_timer_again(net_timer *t, int64_t after_ms)
+{
+    uv_update_time(t->handle.loop);
+    uv_timer_start(&t->handle, timer_fired, (uint64_t)MAX(after_ms, 0), 0);
+}
+
 void net_timer_stop(net_timer *t)
 {
     if (t && !uv_is_closing((uv_handle_t *)&t->handle))
