@@ -30,6 +30,7 @@ static err_kind show_block(store *s, const char *path, uint32_t number, err *e)
         return k;
     pthread_mutex_lock(&s->blocks_lock);
     bool room = !vec_push(&s->blocks, b);
+    store_saw_block(s, b);
     pthread_mutex_unlock(&s->blocks_lock);
     if (room)
         return OK;

@@ -56,6 +56,7 @@ struct store {
     bool stopping;
     store_thread sync_thread, care_thread;
 
+    _Atomic int64_t blocks_max_t_ms; /* newest sample that was ever in a block; INT64_MIN: none yet */
     _Atomic uint64_t appended_total, wal_errors_total;
 };
 
@@ -71,11 +72,22 @@ CHECKED err_kind store_recover(store *s, store_recovery *ret, err *e);
 CHECKED err_kind care_run(store *s, bool force, err *e);
 CHECKED err_kind sync_run(store *s, err *e);
 
-/* What is older than this is not kept. */
+/* What is older than this is not kept. Counted from the newest sample where the clock is ahead of it, so that a clock
+ * that jumps into the future takes nothing with it. */
 static inline int64_t store_oldest_ms(const store *s)
 {
-    int64_t t_ms = clock_now_ms() - s->retention_ms;
+    int64_t newest_ms = MAX(atomic_load_explicit(&s->head.max_t_ms, memory_order_relaxed),
+                            atomic_load_explicit(&s->blocks_max_t_ms, memory_order_relaxed));
+    int64_t now_ms = clock_now_ms();
+    int64_t t_ms = (newest_ms == INT64_MIN ? now_ms : MIN(now_ms, newest_ms)) - s->retention_ms;
     return MAX(t_ms, -STORE_TIME_MAX_MS);
+}
+
+static inline void store_saw_block(store *s, const block *b)
+{
+    int64_t before = atomic_load_explicit(&s->blocks_max_t_ms, memory_order_relaxed);
+    while (before < b->max_t_ms && !atomic_compare_exchange_weak(&s->blocks_max_t_ms, &before, b->max_t_ms))
+        ;
 }
 
 /* The windows of block_ms that time is cut into start at multiples of it, also before 1970. */

@@ -293,6 +293,7 @@ static err_kind load_block(store *s, const char *name, uint32_t number, store_re
         snprintf(told->note + used, sizeof told->note - used, "%s%s", used ? "; " : "", own.message);
         return OK;
     }
+    store_saw_block(s, b);
     if (vec_push(&s->blocks, b)) {
         block_unref(b);
         return err_nomem(e);

@@ -148,6 +148,7 @@ static store *store_new(const store_options *o)
     s->block_ms = MIN(o->block_ms > 0 ? o->block_ms : STORE_BLOCK_MS, STORE_TIME_MAX_MS);
     s->batch.records = (buf)BUF_INIT(STORE_RECORDS_MAX_BYTES);
     s->next_block = 1;
+    atomic_init(&s->blocks_max_t_ms, INT64_MIN);
     locks_init(s);
     if (head_init(&s->head, o->max_series ? o->max_series : STORE_SERIES_MAX)) {
         store_free(s);
