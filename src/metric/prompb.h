@@ -107,5 +107,3 @@ typedef struct prompb_chunked { labels labels; prompb_chunk *chunks; size_t chun
  * never lost: a frame of several gives several calls). 0: *rest is used up. -1: *e says why. */
 typedef struct prompb_frames { str rest, frame; uint64_t query_index; } prompb_frames;
 int prompb_next_chunked(prompb_frames *f, arena *a, prompb_chunked *ret, err *e);
-
-uint32_t prompb_crc32c(str bytes);    /* Castagnoli, as RFC 3720 appendix B.4 */

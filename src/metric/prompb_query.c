@@ -1,5 +1,6 @@
 /* metric/prompb_query.c - remote read: questions, answers, and answers in frames of chunks. */
 #include "metric/prompb.h"
+#include "base/hash.h"
 
 static err_kind broken(err *e, const char *what)
 {
@@ -206,27 +207,6 @@ err_kind prompb_read_response_decode(str body, arena *a, prompb_result **ret, si
 }
 
 /* ---- frames of chunks ---- */
-uint32_t prompb_crc32c(str bytes)
-{
-    static const uint32_t *table;
-    static uint32_t filled[256];
-    const uint32_t *t = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
-    if (!t) { /* several threads may fill it at once, each with the same numbers */
-        for (uint32_t i = 0; i < 256; i++) {
-            uint32_t c = i;
-            for (int bit = 0; bit < 8; bit++)
-                c = c >> 1 ^ (c & 1 ? 0x82f63b78u : 0);
-            __atomic_store_n(&filled[i], c, __ATOMIC_RELAXED);
-        }
-        __atomic_store_n(&table, filled, __ATOMIC_RELEASE);
-        t = filled;
-    }
-    uint32_t crc = ~0u;
-    for (size_t i = 0; i < bytes.len; i++)
-        crc = t[(crc ^ (uint8_t)bytes.ptr[i]) & 255] ^ crc >> 8;
-    return ~crc;
-}
-
 static void put_chunk(buf *out, const prompb_chunk *c)
 {
     size_t at = pb_begin(out, 2);
@@ -252,7 +232,7 @@ void prompb_put_chunked_frame(buf *out, labels l, const prompb_chunk *chunks, si
     if (!room)
         return;
     str message = { out->ptr + begun, out->len - begun };
-    uint32_t crc = __builtin_bswap32(prompb_crc32c(message));
+    uint32_t crc = __builtin_bswap32(hash_crc32c(message.ptr, message.len));
     char head[PB_VARINT_MAX + 4], *p = pb_write_varint(head, message.len);
     memcpy(p, &crc, 4);
     size_t head_len = (size_t)(p + 4 - head);
@@ -315,7 +295,7 @@ static err_kind open_frame(prompb_frames *f, err *e)
     uint32_t crc;
     memcpy(&crc, r.at, 4);
     str message = str_of((const char *)r.at + 4, (size_t)len);
-    if (__builtin_bswap32(crc) != prompb_crc32c(message))
+    if (__builtin_bswap32(crc) != hash_crc32c(message.ptr, message.len))
         return broken(e, "frame: its checksum is wrong");
     f->frame = message;
     f->rest = str_of(message.ptr + message.len, (size_t)(r.end - r.at) - 4 - (size_t)len);

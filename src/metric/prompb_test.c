@@ -373,11 +373,6 @@ TEST(frames_of_chunks_read_back_and_a_flipped_bit_is_seen)
     CHECK_CONTAINS(str_from(e.message), "checksum");
 }
 
-TEST(the_checksum_is_castagnolis)
-{
-    CHECK_EQ(prompb_crc32c(STR("123456789")), 0xe3069283u);
-}
-
 TEST(reading_survives_any_failed_allocation)
 {
     histogram_sample h[] = { { 10, fixture_histogram(true) }, { 20, fixture_histogram(false) } };

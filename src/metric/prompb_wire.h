@@ -64,6 +64,7 @@ static inline int pb_next(pb_reader *r, pb_field *f)
         return -1;
     f->number = (uint32_t)(key >> 3);
     f->type = (pb_type)(key & 7);
+    f->bytes = STR_EMPTY;
     switch (key & 7) {
     case PB_VARINT: return pb_varint(r, &f->value) ? 1 : -1;
     case PB_FIXED64: return pb_fixed(r, 8, &f->value) ? 1 : -1;

@@ -2,30 +2,38 @@
 #include "watch/scrape/scrape_config.h"
 #include <stdio.h>
 
-static void put_duration(labels_builder *b, const char *name, int64_t ms)
+#define PARAM_PREFIX "__param_"
+
+/* A default stands only where the target's group says nothing: that is how one address has many paths. */
+static void put_default(labels_builder *b, str name, str value)
+{
+    if (!relabel_get(b, name).len)
+        labels_put(b, name, value);
+}
+
+static void put_default_duration(labels_builder *b, const char *name, int64_t ms)
 {
     char text[CLOCK_ISO_MAX];
     clock_format_duration(text, ms);
-    labels_put(b, str_from(name), str_from(text));
+    put_default(b, str_from(name), str_from(text));
 }
 
-/* What relabelling gets to see (Prometheus: scrape/target.go, PopulateLabels). */
+/* What relabelling gets to see (Prometheus: scrape/target.go, PopulateDiscoveredLabels). */
 static void put_discovered(labels_builder *b, const scrape_job *j, const target_group *g, str address)
 {
     for (size_t i = 0; i < g->labels.len; i++)
         labels_put(b, g->labels.at[i].key, g->labels.at[i].value);
     labels_put(b, STR("__address__"), address);
-    labels_put(b, STR("__metrics_path__"), j->metrics_path);
-    labels_put(b, STR("__scheme__"), j->scheme);
-    put_duration(b, "__scrape_interval__", j->interval_ms);
-    put_duration(b, "__scrape_timeout__", j->timeout_ms);
+    put_default(b, STR("job"), j->name);
+    put_default(b, STR("__metrics_path__"), j->metrics_path);
+    put_default(b, STR("__scheme__"), j->scheme);
+    put_default_duration(b, "__scrape_interval__", j->interval_ms);
+    put_default_duration(b, "__scrape_timeout__", j->timeout_ms);
     for (size_t i = 0; i < j->param_count; i++) {
-        str name = arena_printf(b->arena, "__param_%" STR_FMT, STR_ARG(j->params[i].name));
+        str name = arena_printf(b->arena, PARAM_PREFIX "%" STR_FMT, STR_ARG(j->params[i].name));
         if (j->params[i].values.len)
-            labels_put(b, name, j->params[i].values.at[0]);
+            put_default(b, name, j->params[i].values.at[0]);
     }
-    if (!relabel_get(b, STR("job")).len)
-        labels_put(b, STR("job"), j->name);
 }
 
 static void put_escaped(buf *out, str s)
@@ -44,20 +52,35 @@ static void put_escaped(buf *out, str s)
     }
 }
 
-static void put_params(buf *url, const scrape_job *j, const labels_builder *b)
+static void put_param(buf *url, str name, str value)
 {
-    char sep = '?';
+    buf_append_char(url, str_find_char(buf_str(url), '?') >= 0 ? '&' : '?');
+    put_escaped(url, name);
+    buf_append_char(url, '=');
+    put_escaped(url, value);
+}
+
+static const param *job_param(const scrape_job *j, str name)
+{
     for (size_t i = 0; i < j->param_count; i++) {
-        char name[256];
-        snprintf(name, sizeof name, "__param_%" STR_FMT, STR_ARG(j->params[i].name));
-        for (size_t v = 0; v < j->params[i].values.len; v++) {
-            str value = v == 0 ? relabel_get(b, str_from(name)) : j->params[i].values.at[v];
-            buf_append_char(url, sep);
-            put_escaped(url, j->params[i].name);
-            buf_append_char(url, '=');
-            put_escaped(url, value);
-            sep = '&';
-        }
+        if (str_eq(j->params[i].name, name))
+            return &j->params[i];
+    }
+    return NULL;
+}
+
+/* The parameters of the job, the first value of each as its __param_ label says, and those that only a label names;
+ * in the order of the labels. */
+static void put_params(buf *url, const scrape_job *j, labels l)
+{
+    for (size_t i = 0; i < l.len; i++) {
+        if (!str_starts(l.at[i].name, STR(PARAM_PREFIX)))
+            continue;
+        str name = str_skip(l.at[i].name, sizeof PARAM_PREFIX - 1);
+        const param *p = job_param(j, name);
+        put_param(url, name, l.at[i].value);
+        for (size_t v = 1; p && v < p->values.len; v++)
+            put_param(url, name, p->values.at[v]);
     }
 }
 
@@ -67,8 +90,9 @@ static bool has_port(str address)
     return str_find_char(str_skip(address, bracket >= 0 ? (size_t)bracket : 0), ':') >= 0;
 }
 
-static str make_url(const scrape_job *j, const labels_builder *b)
+static str make_url(const scrape_job *j, labels_builder *b)
 {
+    labels sorted = labels_finish(b);
     AUTO(buf_done) buf url = BUF_INIT(8192);
     str scheme = relabel_get(b, STR("__scheme__")), address = relabel_get(b, STR("__address__")),
         path = relabel_get(b, STR("__metrics_path__"));
@@ -77,7 +101,7 @@ static str make_url(const scrape_job *j, const labels_builder *b)
                : str_is(scheme, "https") ? ":443"
                                          : ":80",
                path.len && path.ptr[0] == '/' ? "" : "/", STR_ARG(path));
-    put_params(&url, j, b);
+    put_params(&url, j, sorted);
     return buf_failed(&url) ? STR_EMPTY : arena_str(b->arena, buf_str(&url));
 }
 
