@@ -1,6 +1,6 @@
 /* Range vectors: samples of a selector or of a subquery, windows over them, functions over windows. */
+#include "query/functions/slide.h"
 #include "query/parser.h"
-#include "query/tables.h"
 
 /* ---- where the samples come from ---- */
 
@@ -85,6 +85,9 @@ typedef struct sliding {
     double *params[2];         /* scalar arguments, one value a step; NULL: not given */
     double *scratch; size_t scratch_len;
     uint32_t *resets; size_t resets_len;
+    slide_fn quick;            /* all windows of a series at once; NULL: one by one */
+    double *values; size_t values_len;
+    uint32_t *borders;         /* low and high, one a step each */
 } sliding;
 
 static void sliding_done(sliding *s)
@@ -95,6 +98,8 @@ static void sliding_done(sliding *s)
     mem_free(s->params[1]);
     mem_free(s->scratch);
     mem_free(s->resets);
+    mem_free(s->values);
+    mem_free(s->borders);
 }
 
 /* resets[i]: how often the counter fell up to sample i, so that a window without a fall needs no second look. */
@@ -108,6 +113,25 @@ static err_kind prepare_series(sliding *s)
     for (size_t i = 0; i < n; i++)
         s->resets[i] = i == 0 ? 0 : s->resets[i - 1] + (s->samples.at[i].v < s->samples.at[i - 1].v);
     return OK;
+}
+
+/* All windows at once. */
+static err_kind slide_quickly(sliding *s, const grid *g, double *slots, bool *ret_any)
+{
+    size_t n = s->samples.len;
+    eval *ev = s->input.ev;
+    if (vec_grow((void **)&s->values, &s->values_len, n, sizeof *s->values) ||
+        vec_grow((void **)&s->scratch, &s->scratch_len, n + 1, sizeof *s->scratch) ||
+        (!s->borders && !(s->borders = mem_alloc(2 * g->n * sizeof *s->borders))))
+        return err_nomem(ev->e);
+    for (size_t i = 0; i < n; i++)
+        s->values[i] = s->samples.at[i].v;
+    int64_t end_ms = range_end(&s->input, g, 0);
+    windows w = { .at = s->samples.at, .len = n, .values = s->values, .room = s->scratch, .steps = g->n, .end_ms = end_ms,
+                  .step_ms = s->input.mod->at ? 0 : g->step_ms, .range_ms = s->input.range_ms };
+    windows_find(&w, s->borders, s->borders + g->n);
+    *ret_any = s->quick(&w, slots);
+    return eval_spend(ev, n + g->n);
 }
 
 /* Slide the window over one series. *ret_any: some step got a value. */
@@ -150,11 +174,14 @@ static err_kind run_series(sliding *s, const ast *call, const ast *range_arg, si
     const function_row *row = call->call.row;
     labels l = range_labels(&s->input, i);
     bool any = false;
-    if (range_read(&s->input, i, &s->samples) || prepare_series(s))
+    if (range_read(&s->input, i, &s->samples))
         return ev->e->kind;
     if (s->samples.len == 0)
         return OK;
-    if (value_add(ret, l) || slide(s, row, g, ret->at[ret->len - 1].v, &any))
+    if (value_add(ret, l))
+        return ev->e->kind;
+    double *slots = ret->at[ret->len - 1].v;
+    if (s->quick ? slide_quickly(s, g, slots, &any) : prepare_series(s) || slide(s, row, g, slots, &any))
         return ev->e->kind;
     if (!any)
         value_drop_last(ret);
@@ -180,7 +207,7 @@ static err_kind open_params(sliding *s, eval *ev, const ast *call, const grid *g
 
 err_kind eval_range_call(eval *ev, const ast *call, const grid *g, value *ret)
 {
-    sliding s = { 0 };
+    sliding s = { .quick = slide_find(call->call.row->over) };
     const ast *range_arg = call->call.args[0];
     value_init(ret, ev, PROMQL_VECTOR, g->n);
     err_kind k = open_params(&s, ev, call, g, &range_arg);
