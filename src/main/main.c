@@ -4,7 +4,7 @@
 #include <sodium.h>
 #include <stdio.h>
 
-static const verb *const verbs[] = { &verb_serve, &verb_check, &verb_query, &verb_audit };
+static const verb *const verbs[] = { &verb_serve, &verb_check, &verb_query, &verb_store, &verb_audit };
 
 static void help(void)
 {

@@ -4,6 +4,10 @@
 void options_help(const verb *v)
 {
     printf("%s\n\nUsage: %s\n", v->summary, v->usage);
+    if (v->part_count)
+        printf("\nVerbs:\n");
+    for (size_t i = 0; i < v->part_count; i++)
+        printf("  %-16s %s\n", v->parts[i]->name, v->parts[i]->summary);
     if (v->option_count)
         printf("\nFlags:\n");
     for (size_t i = 0; i < v->option_count; i++) {
@@ -70,6 +74,39 @@ static int set(const verb *v, const option_row *o, const char *value, void *targ
         return str_to_i64(text, at) && *(int64_t *)at >= 0 ? -1 : usage(v, "--%s: \"%s\" is not a number", o->name, value);
     }
     return -1;
+}
+
+bool options_time(const char *text, int64_t otherwise, int64_t *ret)
+{
+    double seconds;
+    if (!text)
+        return *ret = otherwise, true;
+    if (str_to_double(str_from(text), &seconds) && seconds > -9e12 && seconds < 9e12)
+        return *ret = (int64_t)(seconds * 1000), true;
+    return clock_parse_iso(str_from(text), ret);
+}
+
+/* "info" of "store info". */
+static const char *part_name(const verb *part)
+{
+    const char *space = strrchr(part->name, ' ');
+    return space ? space + 1 : part->name;
+}
+
+int options_run_part(const verb *v, int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "--help";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return options_help(v), argc > 1 ? EXIT_DONE : EXIT_USAGE;
+    for (size_t i = 0; i < v->part_count; i++)
+        if (strcmp(name, part_name(v->parts[i])) == 0)
+            return v->parts[i]->run(argc - 1, argv + 1);
+    fprintf(stderr, "galen: unknown verb \"%s %s\"\n", v->name, name);
+    for (size_t i = 0; i < v->part_count; i++)
+        if (str_distance(str_from(name), str_from(part_name(v->parts[i])), 2) <= 2)
+            fprintf(stderr, "Hint: Did you mean \"galen %s\"?\n", v->parts[i]->name);
+    fprintf(stderr, "Hint: `galen %s --help` lists the verbs.\n", v->name);
+    return EXIT_USAGE;
 }
 
 int options_parse(const verb *v, int argc, char **argv, void *target, char ***ret_args, int *ret_arg_count)

@@ -14,13 +14,15 @@ typedef struct option_row {
     const char *help;
 } option_row;
 
-typedef struct verb {
+typedef struct verb verb;
+struct verb {
     const char *name, *summary;
     const char *usage;    /* "galen query [flags] EXPR" */
     const char *more;     /* examples and advice for --help */
     const option_row *options; size_t option_count;
     int (*run)(int argc, char **argv);   /* argv[0] is the verb */
-} verb;
+    const verb *const *parts; size_t part_count;   /* `galen store info`: verbs under a verb, their names "store info" */
+};
 
 /* Exit codes (design: what they mean is a contract). */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PARTLY = 3 };
@@ -29,5 +31,9 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PARTLY = 3 };
  * after --help or a mistake was answered. */
 int options_parse(const verb *v, int argc, char **argv, void *target, char ***ret_args, int *ret_arg_count);
 void options_help(const verb *v);
+/* Run the part that argv[1] names. */
+int options_run_part(const verb *v, int argc, char **argv);
+/* RFC 3339 or Unix seconds; NULL gives `otherwise`. False: neither. */
+bool options_time(const char *text, int64_t otherwise, int64_t *ret);
 
-extern const verb verb_serve, verb_check, verb_query, verb_audit;
+extern const verb verb_serve, verb_check, verb_query, verb_store, verb_audit;

@@ -10,17 +10,6 @@ typedef struct query_cmd_options {
     bool json;
 } query_cmd_options;
 
-/* RFC 3339 or Unix seconds; NULL gives `otherwise`. */
-static bool parse_time(const char *text, int64_t otherwise, int64_t *ret)
-{
-    double seconds;
-    if (!text)
-        return *ret = otherwise, true;
-    if (str_to_double(str_from(text), &seconds) && seconds > -9e12 && seconds < 9e12)
-        return *ret = (int64_t)(seconds * 1000), true;
-    return clock_parse_iso(str_from(text), ret);
-}
-
 static int ask(store *s, const query_cmd_options *o, const char *expr, int64_t at, int64_t from, int64_t to)
 {
     err e = { 0 };
@@ -50,7 +39,7 @@ static int run(int argc, char **argv)
     if (code >= 0)
         return code;
     int64_t now = clock_now_ms(), at, from, to;
-    if (n != 1 || !parse_time(o.time, now, &at) || !parse_time(o.start, now, &from) || !parse_time(o.end, now, &to)) {
+    if (n != 1 || !options_time(o.time, now, &at) || !options_time(o.start, now, &from) || !options_time(o.end, now, &to)) {
         fprintf(stderr, "galen: %s\nHint: For example: galen query 'rate(node_cpu_seconds_total[1m])'\n",
                 n != 1 ? "query needs one expression" : "a time is neither RFC 3339 nor Unix seconds");
         return EXIT_USAGE;

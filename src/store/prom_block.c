@@ -326,16 +326,16 @@ static err_kind open_chunks(prom_block *b, err *e)
         snprintf(name, sizeof name, "%06" PRIu32, i);
         if ((k = file_join(path, dir, name, e)) || !file_exists(path))
             break;
-        str bytes;
-        if ((k = map_file(path, &bytes, e)))
+        str file;
+        if ((k = map_file(path, &file, e)))
             break;
-        struct bytes head = bytes_of(bytes);
+        bytes head = bytes_of(file);
         if (be(&head, 4) != CHUNKS_MAGIC || be(&head, 1) != 1)
             k = corrupt(b, e, "a file of chunks is none");
-        else if (vec_push(&b->files, bytes))
+        else if (vec_push(&b->files, file))
             k = err_nomem(e);
         if (k)
-            unmap(bytes);
+            unmap(file);
     }
     return k;
 }
