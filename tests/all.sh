@@ -78,6 +78,7 @@ if step build-asan build_asan; then
     step serve tests/serve_briefly.sh "$galen" 10
     with tests/kill9.py kill-9 python3 tests/kill9.py "$galen" --rounds 5
     with tests/store_faults.py store-faults python3 tests/store_faults.py "$galen" --flips 16
+    with tests/pressure.py pressure python3 tests/pressure.py "$galen"
     with tests/differential.py differential python3 tests/differential.py "$galen" --cases 300
     with tests/bad_input.py bad-input python3 tests/bad_input.py --galen "$galen"
     step docs python3 tests/docs.py "$galen"
