@@ -1,6 +1,7 @@
 /* Aggregations over the series of an instant vector, group by group. Prometheus: promql/engine.go, aggregation(). */
 #include "query/eval.h"
 #include "base/hash.h"
+#include "query/lanes.h"
 #include "query/tables.h"
 #include <stdlib.h>
 
@@ -126,10 +127,83 @@ static double accumulated(aggregation op, const accumulator *acc)
     }
 }
 
+/* ---- sums, step by step side by side ---- */
+
+typedef struct sums { double *sum, *c, *count; } sums;
+
+/* Add a series to the sums of all steps. An empty slot adds nothing, which a zero does too. */
+WIDE static void add_series(const double *v, sums s, size_t steps)
+{
+    size_t i = 0;
+    for (; i + LANES <= steps; i += LANES) {
+        lanes x, sum, c, count;
+        memcpy(&x, v + i, sizeof x);
+        memcpy(&sum, s.sum + i, sizeof sum);
+        memcpy(&c, s.c + i, sizeof c);
+        memcpy(&count, s.count + i, sizeof count);
+        lane_bits there = (lane_bits)x != (int64_t)STALE_NAN_BITS;
+        x = (lanes)((lane_bits)x & there);
+        count -= __builtin_convertvector(there, lanes); /* a lane that holds is -1 */
+        LANE_ADD(sum, c, x);
+        memcpy(s.sum + i, &sum, sizeof sum);
+        memcpy(s.c + i, &c, sizeof c);
+        memcpy(s.count + i, &count, sizeof count);
+    }
+    for (; i < steps; i++) {
+        kahan k = { s.sum[i], s.c[i] };
+        if (slot_empty(v[i]))
+            continue;
+        kahan_add(&k, v[i]);
+        s.sum[i] = k.sum;
+        s.c[i] = k.c;
+        s.count[i]++;
+    }
+}
+
+/* False where some sum met an infinity or NaN: those have rules of their own. */
+static bool sums_value(aggregation op, sums s, size_t steps, double *out)
+{
+    for (size_t i = 0; i < steps; i++) {
+        if (s.count[i] == 0)
+            continue;
+        if (!isfinite(s.sum[i]) || !isfinite(s.c[i]))
+            return false;
+        out[i] = op == AGG_SUM ? s.sum[i] + s.c[i] : s.sum[i] / s.count[i] + s.c[i] / s.count[i];
+    }
+    return true;
+}
+
+/* sum, avg and count of a group; *ret_done false: go slot by slot. `room`: three doubles a step. */
+CHECKED static err_kind sum_group(aggregator *a, size_t group, double *room, double *out, size_t steps, bool *ret_done)
+{
+    sums s = { room, room + steps, room + 2 * steps };
+    memset(room, 0, 3 * steps * sizeof *room);
+    for (size_t m = a->first[group]; m < a->first[group + 1]; m++) {
+        add_series(a->in.at[a->members[m]].v, s, steps);
+        if (eval_spend(a->ev, steps))
+            return a->ev->e->kind;
+    }
+    *ret_done = a->op == AGG_COUNT || sums_value(a->op, s, steps, out);
+    for (size_t i = 0; a->op == AGG_COUNT && i < steps; i++)
+        if (s.count[i] > 0)
+            out[i] = s.count[i];
+    return OK;
+}
+
+/* ---- any of them, slot by slot ---- */
+
 CHECKED static err_kind reduce_group(aggregator *a, size_t group, accumulator *acc, value *ret)
 {
     if (eval_tick(a->ev) || value_add(ret, a->groups.keys[group]))
         return a->ev->e->kind;
+    double *out = ret->at[ret->len - 1].v;
+    bool done = false;
+    if (a->op == AGG_SUM || a->op == AGG_AVG || a->op == AGG_COUNT) {
+        if (sum_group(a, group, (double *)(void *)acc, out, ret->steps, &done))
+            return a->ev->e->kind;
+        if (done)
+            return OK;
+    }
     memset(acc, 0, ret->steps * sizeof *acc);
     for (size_t m = a->first[group]; m < a->first[group + 1]; m++) {
         const double *v = a->in.at[a->members[m]].v;
@@ -139,7 +213,6 @@ CHECKED static err_kind reduce_group(aggregator *a, size_t group, accumulator *a
             if (!slot_empty(v[i]))
                 accumulate(a->op, &acc[i], v[i]);
     }
-    double *out = ret->at[ret->len - 1].v;
     for (size_t i = 0; i < ret->steps; i++)
         if (acc[i].sum.count > 0)
             out[i] = accumulated(a->op, &acc[i]);

@@ -137,8 +137,7 @@ err_kind eval_string(eval *ev, const ast *node, str *ret);
 
 /* ---- numerics (value.c) ---- */
 typedef struct kahan { double sum, c; } kahan;
-double quantile_of(double q, double *values, size_t n);  /* sorts values; NaN smallest; linear interpolation */
-int compare_doubles(const void *a, const void *b);       /* NaN first */
+double quantile_of(double q, double *values, size_t n);  /* reorders values; NaN smallest; linear interpolation */
 
 /* A number inside a message, and a number as a label's value (never with an exponent; ptr NULL without memory). */
 typedef struct go_text { char text[NUM_DOUBLE_MAX]; } go_text;

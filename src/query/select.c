@@ -48,6 +48,31 @@ err_kind eval_select(eval *ev, const matcher *m, size_t n, int64_t from_ms, int6
     return OK;
 }
 
+static bool has_nan(const sample_vec *v)
+{
+    int64_t any = 0;
+    for (size_t i = 0; i < v->len; i++)
+        any |= v->at[i].v != v->at[i].v;
+    return any;
+}
+
+/* Leave stale markers out, scale, and give every other NaN one face: a foreign one may be one change of sign away from
+ * an empty slot. */
+static void make_ready(sample_vec *v, double scale, bool drop_stale)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < v->len; i++) {
+        sample s = v->at[i];
+        bool stale = is_stale(s.v);
+        if (stale && drop_stale)
+            continue;
+        if (!stale)
+            s.v = isnan(s.v) ? normal_nan() : scale != 1 ? s.v * scale : s.v;
+        v->at[kept++] = s;
+    }
+    v->len = kept;
+}
+
 err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_vec *out)
 {
     vec_clear(out);
@@ -56,19 +81,8 @@ err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_v
     ev->samples_read += out->len;
     if (ev->samples_read > ev->max_read)
         return err_set(ev->e, ERR_LIMIT, "query processing would load too many samples into memory in query execution");
-    size_t kept = 0;
-    for (size_t i = 0; i < out->len; i++) {
-        bool stale = is_stale(out->at[i].v);
-        if (stale && drop_stale)
-            continue;
-        out->at[kept] = out->at[i];
-        if (!stale && isnan(out->at[kept].v)) /* a foreign NaN may be one change of sign away from an empty slot */
-            out->at[kept].v = normal_nan();
-        else if (!stale && s->scale != 1)
-            out->at[kept].v *= s->scale;
-        kept++;
-    }
-    out->len = kept;
+    if (s->scale != 1 || has_nan(out))
+        make_ready(out, s->scale, drop_stale);
     return OK;
 }
 

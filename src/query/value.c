@@ -282,12 +282,44 @@ err_kind labelmap_put(labelmap *m, labels l, size_t *ret)
 
 /* ---- numerics ---- */
 
-int compare_doubles(const void *a, const void *b)
+/* Put the rank's smallest (from 0) at its place, smaller ones before it, larger ones behind it (Hoare, "Algorithm 65:
+ * Find", 1961). No NaN among them. The pivot is the middle one of three, so that sorted input is the best case. */
+static void partition_at(double *v, size_t n, size_t rank)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    if (isnan(x) || isnan(y))
-        return isnan(y) - isnan(x);
-    return (x > y) - (x < y);
+    size_t low = 0, high = n - 1;
+    while (low < high) {
+        double a = v[low], b = v[low + (high - low) / 2], c = v[high];
+        double pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+        size_t i = low, j = high;
+        for (;;) {
+            while (v[i] < pivot)
+                i++;
+            while (v[j] > pivot)
+                j--;
+            if (i >= j)
+                break;
+            double swap = v[i];
+            v[i++] = v[j];
+            v[j--] = swap;
+        }
+        if (rank <= j)
+            high = j;
+        else
+            low = j + 1;
+    }
+}
+
+/* NaN sorts first. Returns how many there are. */
+static size_t nan_first(double *values, size_t n)
+{
+    size_t nans = 0;
+    for (size_t i = 0; i < n; i++)
+        if (isnan(values[i])) {
+            double swap = values[nans];
+            values[nans++] = values[i];
+            values[i] = swap;
+        }
+    return nans;
 }
 
 double quantile_of(double q, double *values, size_t n)
@@ -296,10 +328,18 @@ double quantile_of(double q, double *values, size_t n)
         return NAN;
     if (q < 0 || q > 1)
         return q < 0 ? -INFINITY : INFINITY;
-    qsort(values, n, sizeof *values, compare_doubles);
     double rank = q * (double)(n - 1);
-    size_t lower = (size_t)floor(rank), upper = MIN(n - 1, lower + 1);
+    size_t lower = (size_t)floor(rank), upper = MIN(n - 1, lower + 1), nans = nan_first(values, n);
     double weight = rank - floor(rank);
+    if (lower >= nans)
+        partition_at(values + nans, n - nans, lower - nans);
+    if (upper > lower && upper >= nans) /* the smallest of those behind */
+        for (size_t i = upper + 1; i < n; i++)
+            if (values[i] < values[upper]) {
+                double swap = values[i];
+                values[i] = values[upper];
+                values[upper] = swap;
+            }
     return values[lower] * (1 - weight) + values[upper] * weight;
 }
 

@@ -5,18 +5,18 @@
 #define SMALL_DELTA 1e-12  /* relative; differences below it are rounding, not observations */
 
 typedef struct bucket { double bound, count; } bucket;
+typedef struct bucket_series { double bound; uint32_t series; } bucket_series;
 
 /* The bucket series of one histogram. */
 typedef struct classic_histogram {
     labels labels;             /* without le; the name is still there */
-    vec(uint32_t) members;
+    vec(bucket_series) members;        /* by bound */
 } classic_histogram;
 
 typedef struct histograms {
     eval *ev;
     const ast *call, *arg;     /* arg: the bucket vector, whose place warnings name */
     value in;
-    double *bounds;            /* by series */
     labelmap map;
     vec(classic_histogram) all;
     bucket *room;
@@ -29,7 +29,6 @@ static void histograms_done(histograms *h)
     vec_done(&h->all);
     labelmap_done(&h->map);
     value_done(&h->in);
-    mem_free(h->bounds);
     mem_free(h->room);
 }
 
@@ -42,13 +41,14 @@ static str name_part(eval *ev, labels l)
 
 CHECKED static err_kind sort_in(histograms *h, size_t i)
 {
+    double bound;
     static const str le = STR_INIT("le");
     label kept[LABELS_MAX];
     labels l = h->in.at[i].labels;
     size_t number;
     if (slots_all_empty(h->in.at[i].v, h->in.steps))
         return OK;
-    if (!str_to_double(labels_get(l, le), &h->bounds[i])) {
+    if (!str_to_double(labels_get(l, le), &bound)) {
         str part = name_part(h->ev, l);
         eval_warn(h->ev, h->arg, "bucket label \"le\" is missing or has a malformed value of \"%" STR_FMT "\"%" STR_FMT,
                   STR_ARG(labels_get(l, le)), STR_ARG(part));
@@ -58,7 +58,16 @@ CHECKED static err_kind sort_in(histograms *h, size_t i)
         return h->ev->e->kind;
     if (number == h->all.len && vec_push(&h->all, ((classic_histogram){ .labels = h->map.keys[number] })))
         return err_nomem(h->ev->e);
-    return vec_push(&h->all.at[number].members, (uint32_t)i) ? err_nomem(h->ev->e) : OK;
+    return vec_push(&h->all.at[number].members, ((bucket_series){ bound, (uint32_t)i })) ? err_nomem(h->ev->e) : OK;
+}
+
+/* Equal bounds in the order their series came. */
+static int by_bound(const void *a, const void *b)
+{
+    const bucket_series *x = a, *y = b;
+    if (x->bound != y->bound)
+        return x->bound > y->bound ? 1 : -1;
+    return (x->series > y->series) - (x->series < y->series);
 }
 
 CHECKED static err_kind open_histograms(histograms *h, const grid *g)
@@ -66,37 +75,31 @@ CHECKED static err_kind open_histograms(histograms *h, const grid *g)
     if (eval_node(h->ev, h->arg, g, &h->in))
         return h->ev->e->kind;
     labelmap_init(&h->map, h->ev);
-    h->bounds = mem_alloc((h->in.len + 1) * sizeof *h->bounds);
     h->room = mem_alloc((h->in.len + 1) * sizeof *h->room);
-    if (!h->bounds || !h->room)
+    if (!h->room)
         return err_nomem(h->ev->e);
     for (size_t i = 0; i < h->in.len; i++)
         if (sort_in(h, i))
             return h->ev->e->kind;
+    for (size_t i = 0; i < h->all.len; i++)
+        qsort(h->all.at[i].members.at, h->all.at[i].members.len, sizeof *h->all.at[i].members.at, by_bound);
     return OK;
-}
-
-static int by_bound(const void *a, const void *b)
-{
-    double x = ((const bucket *)a)->bound, y = ((const bucket *)b)->bound;
-    return (x > y) - (x < y);
 }
 
 /* The buckets at one step, sorted; equal bounds (le="1" and le="1.0") become one. */
 static size_t collect(histograms *h, const classic_histogram *one, size_t step)
 {
-    size_t n = 0, kept = 0;
+    size_t kept = 0;
     for (size_t i = 0; i < one->members.len; i++) {
-        double v = h->in.at[one->members.at[i]].v[step];
-        if (!slot_empty(v))
-            h->room[n++] = (bucket){ h->bounds[one->members.at[i]], v };
-    }
-    qsort(h->room, n, sizeof *h->room, by_bound);
-    for (size_t i = 0; i < n; i++)
-        if (kept && h->room[kept - 1].bound == h->room[i].bound)
-            h->room[kept - 1].count += h->room[i].count;
+        const bucket_series *m = &one->members.at[i];
+        double v = h->in.at[m->series].v[step];
+        if (slot_empty(v))
+            continue;
+        if (kept && h->room[kept - 1].bound == m->bound)
+            h->room[kept - 1].count += v;
         else
-            h->room[kept++] = h->room[i];
+            h->room[kept++] = (bucket){ m->bound, v };
+    }
     return kept;
 }
 

@@ -1,12 +1,6 @@
 #include "query/functions/slide.h"
 #include "query/functions/functions.h"
-
-/* The machine's wider registers where it has them; plain `avx2` has no fused multiply-add, which would round once less. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
+#include "query/lanes.h"
 
 /* ---- borders ---- */
 
@@ -126,20 +120,6 @@ static bool slide_min(const windows *w, double *slots) { return slide_extreme(w,
 static bool slide_max(const windows *w, double *slots) { return slide_extreme(w, slots, true); }
 
 /* ---- sums ---- */
-
-#define LANES 8
-typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
-typedef int64_t lane_bits __attribute__((vector_size(LANES * sizeof(int64_t))));
-#define LANE_ABS(x) ((lanes)((lane_bits)(x) & INT64_MAX))
-#define LANE_PICK(mask, yes, no) ((lanes)(((mask) & (lane_bits)(yes)) | (~(mask) & (lane_bits)(no))))
-/* kahan_add for eight sums, without its look at infinity: a sum that has seen one is found out by the end. */
-#define LANE_ADD(sum, c, inc)                                                       \
-    do {                                                                            \
-        lanes t_ = (sum) + (inc);                                                   \
-        lane_bits larger_ = LANE_ABS(sum) >= LANE_ABS(inc);                         \
-        (c) += (LANE_PICK(larger_, sum, inc) - t_) + LANE_PICK(larger_, inc, sum);  \
-        (sum) = t_;                                                                 \
-    } while (0)
 
 /* Eight windows at a time, and how far each has come. */
 typedef struct batch { const double *at[LANES]; size_t len[LANES], step[LANES], count, shortest; } batch;
