@@ -1,275 +1,770 @@
+/* The index is gathered while series come: symbols and pairs by number of arrival, entries as they will be but for
+ * these numbers. At the end both are sorted and the entries written with their places, so that a reader can halve. */
 #include "store/block.h"
 #include "base/hash.h"
+#include "base/rand.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include <zstd.h>
 
 #define OUT_BUFFER_BYTES (256u << 10)
+#define SYMBOLS_MAX_BYTES ((size_t)2 << 30)
+#define HISTOGRAM_LEVEL 3                /* of zstd: the chunks are small and already coded */
 
-/* A label's place in the postings: symbols first, then series, which is the order they are sorted in. */
-typedef struct posting { uint32_t name, value, series; } posting;
+#ifdef GALEN_TINY
+#define SHARED_SLOTS 4u
+#else
+#define SHARED_SLOTS (1u << 15)          /* pages remembered to be shared: 1 MiB; a newer one takes its slot */
+#endif
 
-typedef struct writer {
-    const char *path;
+/* Where bytes that were written once can be found again; 128 bits of a seeded hash stand for the bytes. */
+typedef struct shared { XXH128_hash_t hash; uint64_t at; uint32_t len; } shared;
+
+/* A label as a pair of symbols; open addressing by both numbers. */
+typedef struct pair { uint32_t name, value; } pair;
+typedef struct pair_map { uint32_t *at; size_t cap; } pair_map; /* number of the pair + 1 */
+
+struct block_writer {
+    char path[FILE_PATH_MAX], temp[FILE_PATH_MAX];
     int fd;
     buf out;                     /* not yet written */
     uint64_t offset;             /* of the end of `out` in the file */
+    uint64_t seed;
+    shared *pages;               /* SHARED_SLOTS */
+
+    arena texts;
     map ids;                     /* text -> symbol number + 1 */
     vec(str) symbols;
-    vec(uint32_t) offsets;       /* of series entries in their section */
-    vec(posting) postings;
-    buf index;                   /* symbols … table, kept in memory for one checksum */
-    uint64_t chunk_count, sample_count;
-    int64_t min_t_ms, max_t_ms;
-    err *e;
-} writer;
+    vec(pair) pairs;
+    pair_map pair_ids;
+    vec(uint32_t) row_of;        /* at the end: pair -> row of the table */
 
-static void writer_done(writer *w)
+    uint32_t before[LABELS_MAX]; /* pairs of the series before, and how many */
+    size_t before_len;
+
+    buf axes;
+    vec(uint32_t) axis_offsets;
+    map axis_ids;                /* bytes of an axis -> its number + 1 */
+    buf entries;                 /* varint length, labels as pairs, …: see write_entry */
+    buf replaces;
+    buf bytes, packed;           /* of one page, one axis */
+    sample_vec samples;          /* of one series */
+
+    uint64_t series_count, chunk_count, sample_count;
+    int64_t min_t_ms, max_t_ms;
+
+    XXH3_state_t *sum;           /* of the index */
+    bool summing;
+};
+
+static void writer_free(block_writer *w)
 {
     if (w->fd >= 0)
         close(w->fd);
-    buf_done(&w->out);
-    buf_done(&w->index);
+    buf *bufs[] = { &w->out, &w->axes, &w->entries, &w->replaces, &w->bytes, &w->packed };
+    for (size_t i = 0; i < COUNT_OF(bufs); i++)
+        buf_done(bufs[i]);
+    mem_free(w->pages);
+    arena_done(&w->texts);
     map_done(&w->ids);
+    map_done(&w->axis_ids);
     vec_done(&w->symbols);
-    vec_done(&w->offsets);
-    vec_done(&w->postings);
+    vec_done(&w->pairs);
+    mem_free(w->pair_ids.at);
+    vec_done(&w->row_of);
+    vec_done(&w->axis_offsets);
+    vec_done(&w->samples);
+    XXH3_freeState(w->sum);
+    mem_free(w);
 }
 
-static err_kind flush(writer *w)
+/* ---- bytes out ---- */
+
+static err_kind flush(block_writer *w, err *e)
 {
-    err_kind k = file_write_all(w->fd, w->out.ptr, w->out.len, w->path, w->e);
+    err_kind k = file_write_all(w->fd, w->out.ptr, w->out.len, w->temp, e);
     buf_reset(&w->out);
     return k;
 }
 
-static err_kind put(writer *w, str bytes)
+static err_kind put(block_writer *w, const void *bytes, size_t n, err *e)
 {
-    if (w->out.len + bytes.len > OUT_BUFFER_BYTES) {
-        err_kind k = flush(w);
+    if (w->out.len + n > OUT_BUFFER_BYTES) {
+        err_kind k = flush(w, e);
         if (k)
             return k;
     }
-    w->offset += bytes.len;
-    if (bytes.len > OUT_BUFFER_BYTES) /* the index of a large block */
-        return file_write_all(w->fd, bytes.ptr, bytes.len, w->path, w->e);
-    return buf_append(&w->out, bytes) ? err_nomem(w->e) : OK;
+    w->offset += n;
+    if (w->summing)
+        XXH3_64bits_update(w->sum, bytes, n);
+    if (n > OUT_BUFFER_BYTES) /* a section of a large block */
+        return file_write_all(w->fd, bytes, n, w->temp, e);
+    return buf_append_bytes(&w->out, bytes, n) ? err_nomem(e) : OK;
 }
 
-/* ---- symbols ---- */
-
-static err_kind collect_symbol(writer *w, str s)
-{
-    if (map_has(&w->ids, s))
-        return OK;
-    if (map_set(&w->ids, s, w) || vec_push(&w->symbols, s))
-        return err_nomem(w->e);
-    return OK;
-}
-
-static int by_text(const void *a, const void *b) { return str_cmp(*(const str *)a, *(const str *)b); }
-
-/* Every name and value once, sorted, so that a reader finds one by halving. */
-static err_kind collect_symbols(writer *w, const block_series *series, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t l = 0; l < series[i].labels.len; l++) {
-            label at = series[i].labels.at[l];
-            if (collect_symbol(w, at.name) || collect_symbol(w, at.value))
-                return ERR_NOMEM;
-        }
-    qsort(w->symbols.at, w->symbols.len, sizeof *w->symbols.at, by_text);
-    for (size_t i = 0; i < w->symbols.len; i++)
-        if (map_set(&w->ids, w->symbols.at[i], (void *)(uintptr_t)(i + 1)))
-            return err_nomem(w->e);
-    return OK;
-}
-
-static uint32_t symbol_of(const writer *w, str s) { return (uint32_t)(uintptr_t)map_get(&w->ids, s) - 1; }
-
-static void put_u32(buf *b, uint32_t v)
+static err_kind put_u32(block_writer *w, uint32_t v, err *e)
 {
     uint8_t bytes[4];
     wire_put_u32(bytes, v);
-    buf_append_bytes(b, bytes, sizeof bytes);
+    return put(w, bytes, sizeof bytes, e);
 }
 
-static void put_varint(buf *b, uint64_t v)
+static void add_varint(buf *b, uint64_t v)
 {
     uint8_t bytes[WIRE_VARINT_MAX];
     buf_append_bytes(b, bytes, (size_t)(wire_put_varint(bytes, v) - bytes));
 }
 
-static void write_symbols(writer *w)
+static err_kind buf_trouble(const block_writer *w, const buf *b, err *e)
 {
-    uint32_t offset = 0;
-    for (size_t i = 0; i < w->symbols.len; i++) {
-        put_u32(&w->index, offset);
-        offset += (uint32_t)w->symbols.at[i].len;
-    }
-    put_u32(&w->index, offset);
-    for (size_t i = 0; i < w->symbols.len; i++)
-        buf_append(&w->index, w->symbols.at[i]);
+    if (b->failed == ERR_LIMIT)
+        return err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
+    return err_nomem(e);
 }
 
-/* ---- series and their chunks ---- */
+/* ---- pages ---- */
 
-/* One chunk's bytes into the file, its entry into the index. */
-static err_kind write_chunk(writer *w, const block_chunk *c, int64_t *t_ms)
+typedef struct place { uint64_t at; uint32_t len; } place;
+
+/* The page in w->bytes into the file, or where the same bytes already are. */
+static err_kind put_page(block_writer *w, place *ret, err *e)
 {
-    put_varint(&w->index, wire_zigzag((uint64_t)c->min_t_ms - (uint64_t)*t_ms));
-    put_varint(&w->index, (uint64_t)c->max_t_ms - (uint64_t)c->min_t_ms);
-    put_varint(&w->index, c->count);
-    put_varint(&w->index, c->bytes.len);
-    put_u32(&w->index, block_chunk_sum(c->bytes));
-    *t_ms = c->max_t_ms;
-    w->chunk_count++;
-    w->sample_count += c->count;
-    w->min_t_ms = MIN(w->min_t_ms, c->min_t_ms);
-    w->max_t_ms = MAX(w->max_t_ms, c->max_t_ms);
-    return put(w, c->bytes);
+    if (buf_failed(&w->bytes))
+        return err_nomem(e);
+    XXH128_hash_t hash = XXH3_128bits_withSeed(w->bytes.ptr, w->bytes.len, w->seed);
+    shared *known = &w->pages[hash.low64 & (SHARED_SLOTS - 1)];
+    if (known->len == w->bytes.len && XXH128_isEqual(known->hash, hash)) {
+        *ret = (place){ known->at, known->len };
+        return OK;
+    }
+    uint8_t sum[4];
+    *ret = (place){ w->offset - BLOCK_HEADER_BYTES, (uint32_t)w->bytes.len };
+    *known = (shared){ hash, ret->at, ret->len };
+    wire_put_u32(sum, (uint32_t)hash_bytes(w->bytes.ptr, w->bytes.len, 0));
+    err_kind k = put(w, w->bytes.ptr, w->bytes.len, e);
+    return k ? k : put(w, sum, sizeof sum, e);
 }
 
-static err_kind write_series(writer *w, const block_series *s, uint32_t number, size_t section)
+/* What the index says of a page. */
+typedef struct written { int64_t min_t_ms, max_t_ms; uint32_t count; chunk_kind kind; place time, value; } written;
+typedef vec(written) written_vec;
+
+static err_kind put_floats(block_writer *w, const sample *at, size_t n, written *ret, err *e)
 {
-    if (vec_push(&w->offsets, (uint32_t)(w->index.len - section)))
-        return err_nomem(w->e);
-    put_varint(&w->index, s->labels.len);
-    for (size_t i = 0; i < s->labels.len; i++) {
-        posting p = { symbol_of(w, s->labels.at[i].name), symbol_of(w, s->labels.at[i].value), number };
-        put_varint(&w->index, p.name);
-        put_varint(&w->index, p.value);
-        if (vec_push(&w->postings, p))
-            return err_nomem(w->e);
+    int64_t t_ms[COLUMN_MAX];
+    double v[COLUMN_MAX];
+    for (size_t i = 0; i < n; i++) {
+        t_ms[i] = at[i].t_ms;
+        v[i] = at[i].v;
     }
-    put_varint(&w->index, s->len);
-    put_varint(&w->index, w->offset - BLOCK_HEADER_BYTES);
-    int64_t t_ms = 0;
-    for (size_t i = 0; i < s->len; i++) {
-        err_kind k = write_chunk(w, &s->chunks[i], &t_ms);
+    *ret = (written){ at[0].t_ms, at[n - 1].t_ms, (uint32_t)n, CHUNK_XOR, { 0 }, { 0 } };
+    buf_reset(&w->bytes);
+    column_put_times(&w->bytes, t_ms, n);
+    err_kind k = put_page(w, &ret->time, e);
+    buf_reset(&w->bytes);
+    column_put_values(&w->bytes, v, n);
+    return k ? k : put_page(w, &ret->value, e);
+}
+
+/* Histograms: how long their chunk is, and the chunk through zstd. */
+static err_kind put_histograms(block_writer *w, const block_chunk *c, written *ret, err *e)
+{
+    *ret = (written){ c->min_t_ms, c->max_t_ms, c->count, CHUNK_HISTOGRAM, { 0 }, { 0 } };
+    buf_reset(&w->bytes);
+    add_varint(&w->bytes, c->bytes.len);
+    size_t bound = ZSTD_compressBound(c->bytes.len);
+    char *room = buf_reserve(&w->bytes, bound);
+    if (!room)
+        return err_nomem(e);
+    size_t n = ZSTD_compress(room, bound, c->bytes.ptr, c->bytes.len, HISTOGRAM_LEVEL);
+    if (ZSTD_isError(n))
+        return err_set(e, ERR_INTERNAL, "could not write block \"%s\": %s", w->path, ZSTD_getErrorName(n));
+    buf_commit(&w->bytes, n);
+    return put_page(w, &ret->value, e);
+}
+
+/* ---- labels ---- */
+
+static err_kind symbol_id(block_writer *w, str s, uint32_t *ret, err *e)
+{
+    uintptr_t known = (uintptr_t)map_get(&w->ids, s);
+    if (!known) {
+        str kept = arena_str(&w->texts, s);
+        if (!kept.ptr || vec_push(&w->symbols, kept))
+            return err_nomem(e);
+        known = w->symbols.len;
+        if (map_set(&w->ids, s, (void *)known))
+            return err_nomem(e);
+    }
+    *ret = (uint32_t)known - 1;
+    return OK;
+}
+
+static size_t pair_cell(const block_writer *w, pair p)
+{
+    const pair_map *m = &w->pair_ids;
+    uint64_t mixed = ((uint64_t)p.name << 32 | p.value) * UINT64_C(0x9e3779b97f4a7c15);
+    size_t mask = m->cap - 1, i = (size_t)(mixed >> 20) & mask;
+    while (m->at[i] && (w->pairs.at[m->at[i] - 1].name != p.name || w->pairs.at[m->at[i] - 1].value != p.value))
+        i = (i + 1) & mask;
+    return i;
+}
+
+static err_kind pairs_grow(block_writer *w, err *e)
+{
+    pair_map bigger = { .cap = MAX(w->pair_ids.cap * 2, 256) };
+    bigger.at = mem_calloc(bigger.cap, sizeof *bigger.at);
+    if (!bigger.at)
+        return err_nomem(e);
+    mem_free(w->pair_ids.at);
+    w->pair_ids = bigger;
+    for (size_t i = 0; i < w->pairs.len; i++)
+        bigger.at[pair_cell(w, w->pairs.at[i])] = (uint32_t)i + 1;
+    return OK;
+}
+
+static err_kind pair_id(block_writer *w, pair p, uint32_t *ret, err *e)
+{
+    if (w->pairs.len * 2 >= w->pair_ids.cap) {
+        err_kind k = pairs_grow(w, e);
         if (k)
+            return k;
+    }
+    size_t cell = pair_cell(w, p);
+    if (!w->pair_ids.at[cell]) {
+        if (vec_push(&w->pairs, p))
+            return err_nomem(e);
+        w->pair_ids.at[cell] = (uint32_t)w->pairs.len;
+    }
+    *ret = w->pair_ids.at[cell] - 1;
+    return OK;
+}
+
+static bool same_pair(const block_writer *w, uint32_t id, label l)
+{
+    pair p = w->pairs.at[id];
+    return str_eq(w->symbols.at[p.value], l.value) && str_eq(w->symbols.at[p.name], l.name);
+}
+
+/* Sorted neighbours share most of their labels, at the same places. */
+static err_kind label_ids(block_writer *w, labels l, uint32_t *ret, err *e)
+{
+    for (size_t i = 0; i < l.len; i++) {
+        if (i < w->before_len && same_pair(w, w->before[i], l.at[i])) {
+            ret[i] = w->before[i];
+            continue;
+        }
+        pair p;
+        err_kind k = symbol_id(w, l.at[i].name, &p.name, e);
+        if (k || (k = symbol_id(w, l.at[i].value, &p.value, e)) || (k = pair_id(w, p, &ret[i], e)))
             return k;
     }
     return OK;
 }
 
-/* ---- postings ---- */
-
-static int by_place(const void *va, const void *vb)
+static labels labels_before(const block_writer *w, label room[LABELS_MAX])
 {
-    const posting *a = va, *b = vb;
-    if (a->name != b->name)
-        return a->name < b->name ? -1 : 1;
-    if (a->value != b->value)
-        return a->value < b->value ? -1 : 1;
-    return a->series < b->series ? -1 : a->series > b->series;
+    for (size_t i = 0; i < w->before_len; i++) {
+        pair p = w->pairs.at[w->before[i]];
+        room[i] = (label){ w->symbols.at[p.name], w->symbols.at[p.value] };
+    }
+    return (labels){ room, w->before_len };
 }
 
-typedef struct table_row { uint32_t name, value, count, offset; } table_row;
-typedef vec(table_row) table_rows;
-
-/* The lists into the index; what the table will say of each into *rows. */
-static err_kind write_lists(writer *w, table_rows *rows)
+static err_kind check_order(const block_writer *w, labels l, err *e)
 {
-    size_t section = w->index.len;
-    qsort(w->postings.at, w->postings.len, sizeof *w->postings.at, by_place);
-    uint32_t before = 0;
-    for (size_t i = 0; i < w->postings.len; i++) {
-        posting p = w->postings.at[i];
-        table_row *row = rows->len ? &vec_last(rows) : NULL;
-        if (!row || row->name != p.name || row->value != p.value) {
-            if (vec_push(rows, ((table_row){ p.name, p.value, 0, (uint32_t)(w->index.len - section) })))
-                return err_nomem(w->e);
-            row = &vec_last(rows);
-            before = 0;
+    label room[LABELS_MAX];
+    if (l.len > LABELS_MAX)
+        return err_set(e, ERR_LIMIT, "could not write block \"%s\": a series has more than %d labels", w->path, LABELS_MAX);
+    if (w->series_count > 0 && labels_cmp(labels_before(w, room), l) >= 0)
+        return err_set(e, ERR_INVALID, "could not write block \"%s\": series do not come in the order of their labels", w->path);
+    return OK;
+}
+
+/* ---- series ---- */
+
+/* The axis of these pages: its number. Equal axes are written once. */
+static err_kind axis_id(block_writer *w, const written_vec *pages, uint32_t *ret, err *e)
+{
+    int64_t t_ms = 0;
+    uint64_t end = 0;
+    buf_reset(&w->bytes);
+    add_varint(&w->bytes, pages->len);
+    for (size_t i = 0; i < pages->len; i++) {
+        const written *p = &pages->at[i];
+        add_varint(&w->bytes, wire_zigzag((uint64_t)p->min_t_ms - (uint64_t)t_ms));
+        add_varint(&w->bytes, (uint64_t)p->max_t_ms - (uint64_t)p->min_t_ms);
+        add_varint(&w->bytes, (uint64_t)p->count << 1 | (p->kind == CHUNK_HISTOGRAM));
+        if (p->kind != CHUNK_HISTOGRAM) {
+            add_varint(&w->bytes, wire_zigzag(p->time.at - end));
+            add_varint(&w->bytes, p->time.len);
+            end = p->time.at + p->time.len + 4;
         }
-        put_varint(&w->index, p.series - before);
-        before = p.series;
-        row->count++;
+        t_ms = p->max_t_ms;
+    }
+    if (buf_failed(&w->bytes))
+        return err_nomem(e);
+    uintptr_t known = (uintptr_t)map_get(&w->axis_ids, buf_str(&w->bytes));
+    if (!known) {
+        if (vec_push(&w->axis_offsets, (uint32_t)w->axes.len))
+            return err_nomem(e);
+        if (buf_append(&w->axes, buf_str(&w->bytes)))
+            return buf_trouble(w, &w->axes, e);
+        known = w->axis_offsets.len;
+        if (map_set(&w->axis_ids, buf_str(&w->bytes), (void *)known))
+            return err_nomem(e);
+    }
+    *ret = (uint32_t)known - 1;
+    return OK;
+}
+
+/* varint bytes of the tail, varint labels, varint pair each, then the tail as it is written later: varint axis, and for
+ * each page zigzag varint its place - the end of the one before, varint length. */
+static err_kind write_entry(block_writer *w, const uint32_t *ids, size_t n, uint32_t axis, const written_vec *pages, err *e)
+{
+    uint64_t end = 0;
+    buf_reset(&w->packed);
+    add_varint(&w->packed, axis);
+    for (size_t i = 0; i < pages->len; i++) {
+        place at = pages->at[i].value;
+        add_varint(&w->packed, wire_zigzag(at.at - end));
+        add_varint(&w->packed, at.len);
+        end = at.at + at.len + 4;
+    }
+    if (buf_failed(&w->packed))
+        return err_nomem(e);
+    add_varint(&w->entries, w->packed.len);
+    add_varint(&w->entries, n);
+    for (size_t i = 0; i < n; i++)
+        add_varint(&w->entries, ids[i]);
+    return buf_append(&w->entries, buf_str(&w->packed)) ? buf_trouble(w, &w->entries, e) : OK;
+}
+
+static int by_time(const void *va, const void *vb)
+{
+    const written *a = va, *b = vb;
+    if (a->min_t_ms != b->min_t_ms)
+        return a->min_t_ms < b->min_t_ms ? -1 : 1;
+    return (int)a->kind - (int)b->kind;
+}
+
+/* Runs of about the same length: none is left with a few samples that cost as much as many. */
+static err_kind put_pages(block_writer *w, const sample *at, size_t len, const block_chunk *others, size_t n, written_vec *pages, err *e)
+{
+    size_t runs = (len + COLUMN_MAX - 1) / COLUMN_MAX;
+    if (runs + n > BLOCK_PAGES_MAX)
+        return err_set(e, ERR_LIMIT, "could not write block \"%s\": a series has more than %u pages", w->path, BLOCK_PAGES_MAX);
+    if (vec_reserve(pages, runs + n))
+        return err_nomem(e);
+    for (size_t i = 0, from = 0; i < runs; i++) {
+        size_t to = len * (i + 1) / runs;
+        err_kind k = put_floats(w, at + from, to - from, &pages->at[pages->len++], e);
+        if (k)
+            return k;
+        from = to;
+    }
+    for (size_t i = 0; i < n; i++) {
+        err_kind k = put_histograms(w, &others[i], &pages->at[pages->len++], e);
+        if (k)
+            return k;
+    }
+    if (n > 0)
+        qsort(pages->at, pages->len, sizeof *pages->at, by_time);
+    return OK;
+}
+
+static err_kind write_series(block_writer *w, labels l, const written_vec *pages, err *e)
+{
+    uint32_t ids[LABELS_MAX], axis;
+    err_kind k = label_ids(w, l, ids, e);
+    if (k || (k = axis_id(w, pages, &axis, e)) || (k = write_entry(w, ids, l.len, axis, pages, e)))
+        return k;
+    memcpy(w->before, ids, l.len * sizeof *ids);
+    w->before_len = l.len;
+    w->series_count++;
+    w->chunk_count += pages->len;
+    for (size_t i = 0; i < pages->len; i++) {
+        w->sample_count += pages->at[i].count;
+        w->min_t_ms = MIN(w->min_t_ms, pages->at[i].min_t_ms);
+        w->max_t_ms = MAX(w->max_t_ms, pages->at[i].max_t_ms);
     }
     return OK;
 }
 
-static void write_table(writer *w, const table_rows *rows)
+err_kind block_writer_add_samples(block_writer *w, labels l, const sample *at, size_t len, const block_chunk *others, size_t n, err *e)
 {
-    for (size_t i = 0; i < rows->len; i++) {
-        put_u32(&w->index, rows->at[i].name);
-        put_u32(&w->index, rows->at[i].value);
-        put_u32(&w->index, rows->at[i].count);
-        put_u32(&w->index, rows->at[i].offset);
+    if (len + n == 0)
+        return OK;
+    err_kind k = check_order(w, l, e);
+    if (k)
+        return k;
+    if (w->series_count >= UINT32_MAX - 1)
+        return err_set(e, ERR_LIMIT, "could not write block \"%s\": too many series", w->path);
+    written_vec pages = { 0 };
+    k = put_pages(w, at, len, others, n, &pages, e);
+    if (!k)
+        k = write_series(w, l, &pages, e);
+    vec_done(&pages);
+    return k;
+}
+
+/* Both ascending, into `to`; at one time the sample of `b` counts. */
+static void merge(const sample *a, size_t a_len, const sample *b, size_t b_len, sample *to, size_t *ret_len)
+{
+    size_t i = 0, j = 0, n = 0;
+    while (i < a_len || j < b_len) {
+        bool take_a = j == b_len || (i < a_len && a[i].t_ms < b[j].t_ms);
+        if (!take_a && i < a_len && a[i].t_ms == b[j].t_ms)
+            i++;
+        to[n++] = take_a ? a[i++] : b[j++];
     }
+    *ret_len = n;
+}
+
+/* all[0 … middle) and the rest, each ascending, become one run. */
+static err_kind join(sample_vec *all, size_t middle, err *e)
+{
+    if (middle == 0 || middle == all->len || all->at[middle - 1].t_ms < all->at[middle].t_ms)
+        return OK;
+    sample_vec merged = { 0 };
+    if (vec_reserve(&merged, all->len))
+        return err_nomem(e);
+    merge(all->at, middle, all->at + middle, all->len - middle, merged.at, &merged.len);
+    vec_done(all);
+    *all = merged;
+    return OK;
+}
+
+err_kind block_writer_add(block_writer *w, labels l, const block_chunk *chunks, size_t n, err *e)
+{
+    vec(block_chunk) others = { 0 };
+    err_kind k = OK;
+    w->samples.len = 0;
+    for (size_t i = 0; !k && i < n; i++) {
+        size_t middle = w->samples.len;
+        if (chunks[i].kind == CHUNK_HISTOGRAM) {
+            k = vec_push(&others, chunks[i]) ? err_nomem(e) : OK;
+            continue;
+        }
+        k = chunk_decode(chunks[i].bytes, chunks[i].count, INT64_MIN, INT64_MAX, &w->samples);
+        k = k == ERR_NOMEM ? err_nomem(e) : k ? err_set(e, ERR_CORRUPT, "could not write block \"%s\": a chunk does not decode", w->path) : OK;
+        if (!k)
+            k = join(&w->samples, middle, e);
+    }
+    if (!k)
+        k = block_writer_add_samples(w, l, w->samples.at, w->samples.len, others.at, others.len, e);
+    vec_done(&others);
+    return k;
+}
+
+err_kind block_writer_replaces(block_writer *w, const uint32_t *numbers, size_t n, err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t bytes[4];
+        wire_put_u32(bytes, numbers[i]);
+        buf_append_bytes(&w->replaces, bytes, sizeof bytes);
+    }
+    return buf_failed(&w->replaces) ? err_nomem(e) : OK;
+}
+
+uint64_t block_writer_series(const block_writer *w) { return w->series_count; }
+
+/* ---- the index: symbols ---- */
+
+/* Sorts numbers by what they stand for; qsort has no place for the writer, so keys travel with them. */
+typedef struct text_key { str text; uint32_t id; } text_key;
+typedef struct pair_key { uint32_t name, value, id; } pair_key;
+
+static int by_text(const void *a, const void *b) { return str_cmp(((const text_key *)a)->text, ((const text_key *)b)->text); }
+
+static int by_pair(const void *va, const void *vb)
+{
+    const pair_key *a = va, *b = vb;
+    if (a->name != b->name)
+        return a->name < b->name ? -1 : 1;
+    return a->value < b->value ? -1 : a->value > b->value;
+}
+
+/* Offsets, then texts. After it pairs speak of symbols by their place in the order. */
+static err_kind write_symbols(block_writer *w, err *e)
+{
+    size_t n = w->symbols.len;
+    text_key *keys = mem_calloc(n ? n : 1, sizeof *keys);
+    uint32_t *place_of = mem_calloc(n ? n : 1, sizeof *place_of), offset = 0;
+    err_kind k = keys && place_of ? OK : err_nomem(e);
+    for (size_t i = 0; !k && i < n; i++)
+        keys[i] = (text_key){ w->symbols.at[i], (uint32_t)i };
+    if (!k && n > 1)
+        qsort(keys, n, sizeof *keys, by_text);
+    for (size_t i = 0; !k && i < n; i++) {
+        place_of[keys[i].id] = (uint32_t)i;
+        k = put_u32(w, offset, e);
+        offset += (uint32_t)keys[i].text.len;
+    }
+    if (!k)
+        k = put_u32(w, offset, e);
+    for (size_t i = 0; !k && i < n; i++)
+        k = put(w, keys[i].text.ptr, keys[i].text.len, e);
+    for (size_t i = 0; !k && i < w->pairs.len; i++)
+        w->pairs.at[i] = (pair){ place_of[w->pairs.at[i].name], place_of[w->pairs.at[i].value] };
+    mem_free(keys);
+    mem_free(place_of);
+    return k;
+}
+
+/* Every pair's row in the table; w->pairs is in the table's order then. */
+static err_kind sort_pairs(block_writer *w, err *e)
+{
+    size_t n = w->pairs.len;
+    pair_key *keys = mem_calloc(n ? n : 1, sizeof *keys);
+    if (!keys || vec_reserve(&w->row_of, n ? n : 1)) {
+        mem_free(keys);
+        return err_nomem(e);
+    }
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (pair_key){ w->pairs.at[i].name, w->pairs.at[i].value, (uint32_t)i };
+    if (n > 1)
+        qsort(keys, n, sizeof *keys, by_pair);
+    w->row_of.len = n;
+    for (size_t i = 0; i < n; i++) {
+        w->row_of.at[keys[i].id] = (uint32_t)i;
+        w->pairs.at[i] = (pair){ keys[i].name, keys[i].value };
+    }
+    mem_free(keys);
+    return OK;
+}
+
+/* ---- the index: series ---- */
+
+typedef struct entry { uint32_t rows[LABELS_MAX]; size_t labels; str tail; } entry;
+
+/* The next gathered entry; what was written here is trusted. */
+static bool next_entry(const block_writer *w, wire_cursor *c, entry *ret)
+{
+    uint64_t tail, n, id;
+    if (!wire_left(c) || !wire_varint(c, &tail) || !wire_varint(c, &n))
+        return false;
+    ret->labels = (size_t)n;
+    for (uint64_t i = 0; i < n; i++) {
+        if (!wire_varint(c, &id))
+            return false;
+        ret->rows[i] = w->row_of.at[id];
+    }
+    return wire_bytes(c, tail, &ret->tail);
+}
+
+static err_kind write_entries(block_writer *w, err *e)
+{
+    vec(uint32_t) offsets = { 0 };
+    uint64_t start = w->offset;
+    wire_cursor c = wire_read(buf_str(&w->entries));
+    entry one;
+    err_kind k = vec_reserve(&offsets, w->series_count ? w->series_count : 1) ? err_nomem(e) : OK;
+    while (!k && next_entry(w, &c, &one)) {
+        uint8_t bytes[(LABELS_MAX + 1) * 5], *p = wire_put_varint(bytes, one.labels);
+        for (size_t i = 0; i < one.labels; i++)
+            p = wire_put_varint(p, one.rows[i]);
+        if (w->offset - start + sizeof bytes + one.tail.len >= BLOCK_SECTION_MAX_BYTES)
+            k = err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
+        offsets.at[offsets.len++] = (uint32_t)(w->offset - start);
+        if (!k)
+            k = put(w, bytes, (size_t)(p - bytes), e);
+        if (!k)
+            k = put(w, one.tail.ptr, one.tail.len, e);
+    }
+    for (size_t i = 0; !k && i < offsets.len; i++)
+        k = put_u32(w, offsets.at[i], e);
+    vec_done(&offsets);
+    return k;
+}
+
+/* ---- the index: posting lists ---- */
+
+/* A list as the smallest of three: gaps, runs, a bitmap; the three containers of Roaring (Lemire et al., "Consistently
+ * faster and smaller compressed bitmaps with Roaring", 2016), one a list. */
+static void list_gaps(const uint32_t *at, size_t n, buf *out)
+{
+    uint32_t before = 0;
+    for (size_t i = 0; i < n; before = at[i++])
+        add_varint(out, at[i] - before);
+}
+
+static size_t list_runs(const uint32_t *at, size_t n, buf *out)
+{
+    size_t runs = 0;
+    uint32_t before = 0;
+    for (size_t i = 0; i < n; runs++) {
+        size_t end = i + 1;
+        while (end < n && at[end] == at[end - 1] + 1)
+            end++;
+        if (out) {
+            add_varint(out, at[i] - before);
+            add_varint(out, end - i - 1);
+            before = at[end - 1];
+        }
+        i = end;
+    }
+    return runs;
+}
+
+static void list_bitmap(const uint32_t *at, size_t n, buf *out)
+{
+    uint32_t word = at[0] / 64;
+    uint64_t bits = 0;
+    add_varint(out, word);
+    add_varint(out, at[n - 1] / 64 - word + 1);
+    for (size_t i = 0; i <= n; i++) {
+        for (; i == n ? bits : at[i] / 64 > word; word++, bits = 0) {
+            uint8_t bytes[8];
+            wire_put_u64(bytes, bits);
+            buf_append_bytes(out, bytes, sizeof bytes);
+        }
+        if (i < n)
+            bits |= UINT64_C(1) << at[i] % 64;
+    }
+}
+
+static void encode_list(const uint32_t *at, size_t n, buf *out)
+{
+    size_t runs = list_runs(at, n, NULL), bitmap_bytes = ((size_t)at[n - 1] / 64 - at[0] / 64 + 1) * 8;
+    buf_reset(out);
+    if (runs * 3 < n && runs * 3 < bitmap_bytes) { /* a run is two to four bytes, a gap at least one */
+        buf_append_bytes(out, &(uint8_t){ BLOCK_LIST_RUNS }, 1);
+        add_varint(out, runs);
+        list_runs(at, n, out);
+    } else if (bitmap_bytes < n) {
+        buf_append_bytes(out, &(uint8_t){ BLOCK_LIST_BITMAP }, 1);
+        list_bitmap(at, n, out);
+    } else {
+        buf_append_bytes(out, &(uint8_t){ BLOCK_LIST_GAPS }, 1);
+        list_gaps(at, n, out);
+    }
+}
+
+typedef struct lists { uint32_t *starts, *at; } lists; /* row r: at[starts[r]] … at[starts[r + 1] - 1] */
+
+static void lists_free(lists *l)
+{
+    mem_free(l->starts);
+    mem_free(l->at);
+}
+
+/* Counting sort of (row, series) by row: series come ascending. */
+static err_kind gather_lists(const block_writer *w, lists *ret, err *e)
+{
+    size_t rows = w->pairs.len;
+    uint64_t total = 0;
+    entry one;
+    ret->starts = mem_calloc(rows + 2, sizeof *ret->starts);
+    if (!ret->starts)
+        return err_nomem(e);
+    for (wire_cursor c = wire_read(buf_str(&w->entries)); next_entry(w, &c, &one); total += one.labels)
+        for (size_t i = 0; i < one.labels; i++)
+            ret->starts[one.rows[i] + 2]++;
+    if (total > UINT32_MAX)
+        return err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
+    for (size_t i = 2; i < rows + 2; i++)
+        ret->starts[i] += ret->starts[i - 1];
+    ret->at = mem_calloc(total ? (size_t)total : 1, sizeof *ret->at);
+    if (!ret->at)
+        return err_nomem(e);
+    uint32_t number = 0;
+    for (wire_cursor c = wire_read(buf_str(&w->entries)); next_entry(w, &c, &one); number++)
+        for (size_t i = 0; i < one.labels; i++)
+            ret->at[ret->starts[one.rows[i] + 1]++] = number; /* afterwards starts[r] is where row r begins */
+    return OK;
+}
+
+/* Lists, then the table that finds them; *ret_table: where it begins. */
+static err_kind write_lists(block_writer *w, uint64_t *ret_table, err *e)
+{
+    AUTO(lists_free) lists all = { 0 };
+    vec(uint32_t) offsets = { 0 };
+    uint64_t start = w->offset;
+    err_kind k = gather_lists(w, &all, e);
+    for (size_t i = 0; !k && i < w->pairs.len; i++) {
+        encode_list(all.at + all.starts[i], all.starts[i + 1] - all.starts[i], &w->bytes);
+        if (buf_failed(&w->bytes) || vec_push(&offsets, (uint32_t)(w->offset - start)))
+            k = err_nomem(e);
+        else
+            k = put(w, w->bytes.ptr, w->bytes.len, e);
+    }
+    *ret_table = w->offset;
+    for (size_t i = 0; !k && i < w->pairs.len; i++) {
+        uint8_t row[BLOCK_ROW_BYTES];
+        wire_put_u32(row, w->pairs.at[i].name);
+        wire_put_u32(row + 4, w->pairs.at[i].value);
+        wire_put_u32(row + 8, all.starts[i + 1] - all.starts[i]);
+        wire_put_u32(row + 12, offsets.at[i]);
+        k = put(w, row, sizeof row, e);
+    }
+    vec_done(&offsets);
+    return k;
 }
 
 /* ---- the whole ---- */
 
-typedef struct sections { uint64_t symbols, series, offsets, lists, table, end; } sections;
-
-static void footer_fill(const writer *w, const sections *at, size_t n, block_cover cover, uint8_t f[BLOCK_FOOTER_BYTES])
+static void footer_fill(const block_writer *w, const uint64_t starts[BLOCK_SECTIONS + 1], block_cover cover, uint64_t index_sum,
+                        uint8_t f[BLOCK_FOOTER_BYTES])
 {
-    const uint64_t starts[] = { BLOCK_HEADER_BYTES, at->symbols, at->series, at->offsets, at->lists, at->table, at->end };
-    for (size_t i = 0; i < 6; i++) {
+    memset(f, 0, BLOCK_FOOTER_BYTES);
+    for (size_t i = 0; i < BLOCK_SECTIONS; i++) {
         wire_put_u64(f + 16 * i, starts[i]);
         wire_put_u64(f + 16 * i + 8, starts[i + 1] - starts[i]);
     }
-    wire_put_u64(f + 96, (uint64_t)w->min_t_ms);
-    wire_put_u64(f + 104, (uint64_t)w->max_t_ms);
-    wire_put_u32(f + 112, (uint32_t)n);
-    wire_put_u32(f + 116, (uint32_t)w->symbols.len);
-    wire_put_u64(f + 120, w->sample_count);
-    wire_put_u64(f + 128, w->chunk_count);
-    wire_put_u64(f + 136, (uint64_t)cover.cut_t_ms);
-    wire_put_u32(f + 144, cover.wal_segment);
-    wire_put_u32(f + 148, BLOCK_VERSION);
-    wire_put_u64(f + 152, hash_bytes(w->index.ptr, w->index.len, 0));
-    wire_put_u64(f + 160, hash_bytes(f, 160, 0));
-    memcpy(f + 168, "galenEND", 8);
+    wire_put_u64(f + 144, (uint64_t)w->min_t_ms);
+    wire_put_u64(f + 152, (uint64_t)w->max_t_ms);
+    wire_put_u32(f + 160, (uint32_t)w->series_count);
+    wire_put_u32(f + 164, (uint32_t)w->symbols.len);
+    wire_put_u32(f + 168, (uint32_t)w->axis_offsets.len);
+    wire_put_u32(f + 172, cover.wal_segment);
+    wire_put_u64(f + 176, (uint64_t)cover.cut_t_ms);
+    wire_put_u64(f + 184, w->sample_count);
+    wire_put_u64(f + 192, w->chunk_count);
+    wire_put_u32(f + 228, BLOCK_VERSION);
+    wire_put_u64(f + 232, index_sum);
+    wire_put_u64(f + 240, hash_bytes(f, 240, 0));
+    memcpy(f + 248, "galenEND", 8);
 }
 
-/* The index after the chunks; `at` gets where its sections start in the index so far. */
-static err_kind write_index(writer *w, const block_series *series, size_t n, sections *at)
+static err_kind write_axes(block_writer *w, uint64_t *ret_offsets, err *e)
 {
-    at->series = w->index.len;
-    for (size_t i = 0; i < n; i++) {
-        err_kind k = write_series(w, &series[i], (uint32_t)i, at->series);
-        if (k)
-            return k;
-    }
-    at->offsets = w->index.len;
-    for (size_t i = 0; i < w->offsets.len; i++)
-        put_u32(&w->index, w->offsets.at[i]);
-    at->lists = w->index.len;
-    table_rows rows = { 0 };
-    err_kind k = write_lists(w, &rows);
-    at->table = w->index.len;
-    write_table(w, &rows);
-    vec_done(&rows);
-    at->end = w->index.len;
+    err_kind k = put(w, w->axes.ptr, w->axes.len, e);
+    *ret_offsets = w->offset;
+    for (size_t i = 0; !k && i < w->axis_offsets.len; i++)
+        k = put_u32(w, w->axis_offsets.at[i], e);
     return k;
 }
 
-static err_kind write_file(writer *w, const block_series *series, size_t n, block_cover cover)
+static err_kind write_index(block_writer *w, uint64_t starts[BLOCK_SECTIONS + 1], err *e)
 {
-    uint8_t header[BLOCK_HEADER_BYTES] = "galenBLK", footer[BLOCK_FOOTER_BYTES];
-    wire_put_u32(header + 8, BLOCK_VERSION);
-    err_kind k = put(w, str_of((const char *)header, sizeof header));
-    if (!k)
-        k = collect_symbols(w, series, n);
-    if (k)
+    err_kind k;
+    XXH3_64bits_reset(w->sum);
+    w->summing = true;
+    starts[0] = BLOCK_HEADER_BYTES;
+    starts[1] = w->offset;
+    if ((k = write_symbols(w, e)) || (k = sort_pairs(w, e)))
         return k;
-    sections at = { 0 };
-    write_symbols(w);
-    if ((k = write_index(w, series, n, &at)))
+    starts[2] = w->offset;
+    if ((k = write_axes(w, &starts[3], e)))
         return k;
-    if (buf_failed(&w->index))
-        return w->index.failed == ERR_LIMIT ? err_set(w->e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path) : err_nomem(w->e);
-    uint64_t base = w->offset;
-    at = (sections){ base, base + at.series, base + at.offsets, base + at.lists, base + at.table, base + at.end };
-    footer_fill(w, &at, n, cover, footer);
-    if ((k = put(w, buf_str(&w->index))) || (k = put(w, str_of((const char *)footer, sizeof footer))) || (k = flush(w)))
+    starts[4] = w->offset;
+    if ((k = write_entries(w, e)))
         return k;
-    return file_sync(w->fd, w->path, w->e);
+    starts[5] = w->offset - w->series_count * 4;
+    starts[6] = w->offset;
+    if ((k = write_lists(w, &starts[7], e)))
+        return k;
+    starts[8] = w->offset;
+    k = put(w, w->replaces.ptr, w->replaces.len, e);
+    starts[9] = w->offset;
+    w->summing = false;
+    return k;
 }
 
 static err_kind sync_parent(const char *path, err *e)
@@ -282,26 +777,85 @@ static err_kind sync_parent(const char *path, err *e)
     return file_sync_dir(slash ? dir : ".", e);
 }
 
-err_kind block_write(const char *path, const block_series *series, size_t n, block_cover cover, err *e)
+static err_kind finish(block_writer *w, block_cover cover, err *e)
 {
-    char temp[FILE_PATH_MAX];
-    if (snprintf(temp, sizeof temp, "%s.tmp", path) >= (int)sizeof temp)
-        return err_set(e, ERR_LIMIT, "could not write block \"%.200s…\": path too long", path);
-    AUTO(writer_done) writer w = {
-        .path = temp, .out = BUF_INIT(2 * OUT_BUFFER_BYTES), .index = BUF_INIT(BLOCK_SECTION_MAX_BYTES - 1),
-        .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN, .e = e,
-    };
-    w.fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (w.fd < 0)
-        return err_sys(e, errno, "could not create block \"%s\"", temp);
-    err_kind k = write_file(&w, series, n, cover);
-    if (!k)
-        k = file_rename(temp, path, e);
+    uint64_t starts[BLOCK_SECTIONS + 1];
+    uint8_t footer[BLOCK_FOOTER_BYTES];
+    err_kind k = write_index(w, starts, e);
+    if (k)
+        return k;
+    for (size_t i = 1; i < BLOCK_SECTIONS; i++)
+        if (starts[i + 1] - starts[i] >= BLOCK_SECTION_MAX_BYTES)
+            return err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
+    footer_fill(w, starts, cover, XXH3_64bits_digest(w->sum), footer);
+    if ((k = put(w, footer, sizeof footer, e)) || (k = flush(w, e)) || (k = file_sync(w->fd, w->temp, e)))
+        return k;
+    return file_rename(w->temp, w->path, e);
+}
+
+static block_writer *writer_new(void)
+{
+    block_writer *w = mem_zalloc(sizeof *w);
+    if (!w)
+        return NULL;
+    w->fd = -1;
+    w->out = (buf)BUF_INIT(2 * OUT_BUFFER_BYTES);
+    w->axes = w->entries = (buf)BUF_INIT(BLOCK_SECTION_MAX_BYTES - 1);
+    w->bytes = w->packed = w->replaces = (buf)BUF_INIT(1u << 30);
+    w->texts = arena_init(SYMBOLS_MAX_BYTES);
+    w->min_t_ms = INT64_MAX;
+    w->max_t_ms = INT64_MIN;
+    rand_secret(&w->seed, sizeof w->seed);
+    w->sum = XXH3_createState();
+    w->pages = mem_calloc(SHARED_SLOTS, sizeof *w->pages);
+    if (w->sum && w->pages)
+        return w;
+    writer_free(w);
+    return NULL;
+}
+
+err_kind block_writer_open(const char *path, block_writer **ret, err *e)
+{
+    block_writer *w = writer_new();
+    uint8_t header[BLOCK_HEADER_BYTES] = "galenBLK";
+    if (!w)
+        return err_nomem(e);
+    err_kind k = OK;
+    str_copy(w->path, sizeof w->path, str_from(path));
+    if (snprintf(w->temp, sizeof w->temp, "%s.tmp", path) >= (int)sizeof w->temp)
+        k = err_set(e, ERR_LIMIT, "could not write block \"%.200s…\": path too long", path);
+    else if ((w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
+        k = err_sys(e, errno, "could not create block \"%s\"", w->temp);
     if (k) {
-        unlink(temp);
+        writer_free(w);
         return k;
     }
-    if ((k = sync_parent(path, e)))
-        unlink(path);
+    wire_put_u32(header + 8, BLOCK_VERSION);
+    if ((k = put(w, header, sizeof header, e))) {
+        block_writer_abort(w);
+        return k;
+    }
+    *ret = w;
+    return OK;
+}
+
+err_kind block_writer_close(block_writer *w, block_cover cover, err *e)
+{
+    err_kind k = finish(w, cover, e);
+    if (k) {
+        block_writer_abort(w);
+        return k;
+    }
+    if ((k = sync_parent(w->path, e)))
+        unlink(w->path);
+    writer_free(w);
     return k;
+}
+
+void block_writer_abort(block_writer *w)
+{
+    if (!w)
+        return;
+    unlink(w->temp);
+    writer_free(w);
 }

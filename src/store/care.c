@@ -56,7 +56,16 @@ static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segme
     uint32_t number = s->next_block;
     snprintf(name, sizeof name, "%08" PRIu32 BLOCK_SUFFIX, number);
     err_kind k = file_join(path, s->block_dir, name, e);
-    if (k || (k = block_write(path, all, n, (block_cover){ segment, cut_ms }, e)))
+    block_writer *w = NULL;
+    if (k || (k = block_writer_open(path, &w, e)))
+        return k;
+    for (size_t i = 0; !k && i < n; i++)
+        k = block_writer_add(w, all[i].labels, all[i].chunks, all[i].len, e);
+    if (k) {
+        block_writer_abort(w);
+        return k;
+    }
+    if ((k = block_writer_close(w, (block_cover){ segment, cut_ms }, e)))
         return k;
     s->next_block++;
     if ((k = show_block(s, path, number, e)))

@@ -97,7 +97,7 @@ err_kind holding_block_series(holding *hold, held *h, int64_t cut_ms, block_seri
         return ERR_NOMEM;
     for (size_t i = 0; i < kept; i++) {
         const chunk *c = h->at[i];
-        ret->chunks[i] = (block_chunk){ chunk_bytes(c), c->min_t_ms, c->max_t_ms, c->count };
+        ret->chunks[i] = (block_chunk){ chunk_bytes(c), c->min_t_ms, c->max_t_ms, c->count, CHUNK_XOR };
     }
     return OK;
 }

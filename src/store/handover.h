@@ -13,6 +13,8 @@ typedef struct holding {
     vec(held) series;
 } holding;
 
+typedef struct block_series { labels labels; block_chunk *chunks; size_t len; } block_series;
+
 void holding_done(holding *h);
 /* Series of shard `i` with samples before cut_ms; with `empty` the others too. ERR_NOMEM: `h` keeps what it had. */
 CHECKED err_kind holding_take_shard(store *s, uint32_t i, int64_t cut_ms, bool empty, holding *h);

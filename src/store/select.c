@@ -64,7 +64,9 @@ bool part_has_samples(const store_selection *sel, const part *p)
     int64_t from_ms = MAX(sel->from_ms, p->from_ms);
     for (uint32_t i = 0; i < p->len; i++) {
         const piece *x = &p->at[i];
-        if ((x->min_t_ms >= from_ms && x->min_t_ms <= sel->to_ms) || (x->max_t_ms >= from_ms && x->max_t_ms <= sel->to_ms))
+        if (x->in && !block_page_has(x->in, &x->page, from_ms, sel->to_ms))
+            continue;
+        if (x->in || (x->min_t_ms >= from_ms && x->min_t_ms <= sel->to_ms) || (x->max_t_ms >= from_ms && x->max_t_ms <= sel->to_ms))
             return true;
         sample s;
         chunk_iter it = chunk_samples(x->bytes, x->count);
@@ -99,12 +101,11 @@ static err_kind hold_blocks(store *s, store_selection *sel, err *e)
 static err_kind block_pieces(store_selection *sel, const block *b, block_entry *entry, part *p, err *e)
 {
     vec(piece) pieces = { 0 };
-    block_chunk c;
-    uint32_t sum;
+    block_page c;
     err_kind k;
-    while (!(k = block_next_chunk(b, entry, &c, &sum, e)) && c.min_t_ms <= sel->to_ms)
+    while (!(k = block_next_page(b, entry, &c, e)) && c.min_t_ms <= sel->to_ms)
         if (select_overlaps(sel, c.min_t_ms, c.max_t_ms) &&
-            vec_push(&pieces, ((piece){ c.bytes, c.min_t_ms, c.max_t_ms, c.count, sum, NULL, b }))) {
+            vec_push(&pieces, ((piece){ .min_t_ms = c.min_t_ms, .max_t_ms = c.max_t_ms, .count = c.count, .in = b, .page = c }))) {
             k = err_nomem(e);
             break;
         }
@@ -208,11 +209,9 @@ labels store_select_labels(const store_selection *sel, size_t i)
 
 static err_kind decode_piece(const piece *p, int64_t from_ms, int64_t to_ms, sample_vec *out, err *e)
 {
-    if (p->in && block_chunk_sum(p->bytes) != p->sum) {
-        err_set(e, ERR_CORRUPT, "cannot read a chunk of block \"%s\": it fails its checksum", p->in->path ? p->in->path : "in memory");
-        return err_hint(e, "The file was damaged after it was written. Stop galen and move it away to go on without its samples.");
-    }
     size_t before = out->len;
+    if (p->in)
+        return block_decode(p->in, &p->page, from_ms, to_ms, out, e);
     err_kind k = chunk_decode(p->bytes, p->count, from_ms, to_ms, out);
     if (k == ERR_NOMEM)
         return err_nomem(e);

@@ -13,9 +13,10 @@
 typedef struct piece {
     str bytes;
     int64_t min_t_ms, max_t_ms;
-    uint32_t count, sum;
+    uint32_t count;
     chunk *owner;      /* counted; NULL: bytes lie in the arena or in a block */
-    const block *in;   /* NULL: not in a block; else `sum` is to be checked */
+    const block *in;   /* NULL: not in a block, … */
+    block_page page;   /* … else its page, and `bytes` is empty */
 } piece;
 
 typedef struct part {
