@@ -16,7 +16,7 @@ static const char *name_of(const block *b) { return b->path ? b->path : "in memo
 static err_kind corrupt(const block *b, err *e, const char *what)
 {
     err_set(e, ERR_CORRUPT, "cannot read block \"%s\": %s", name_of(b), what);
-    return err_hint(e, "The file was damaged after it was written. Move it away to go on without its samples."), ERR_CORRUPT;
+    return err_hint(e, "The file was damaged after it was written. Stop galen and move it away to go on without its samples."), ERR_CORRUPT;
 }
 
 /* ---- opening ---- */
