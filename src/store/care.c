@@ -22,20 +22,72 @@ static int by_labels(const void *a, const void *b)
     return labels_cmp(((const block_series *)a)->labels, ((const block_series *)b)->labels);
 }
 
-static err_kind show_block(store *s, const char *path, uint32_t number, err *e)
+err_kind store_block_begin(store *s, char path[FILE_PATH_MAX], uint32_t *ret_number, err *e)
 {
-    block *b;
+    char name[40];
+    pthread_mutex_lock(&s->blocks_lock);
+    *ret_number = s->next_block++;
+    pthread_mutex_unlock(&s->blocks_lock);
+    snprintf(name, sizeof name, "%08" PRIu32 BLOCK_SUFFIX, *ret_number);
+    return file_join(path, s->block_dir, name, e);
+}
+
+static bool replaced_by(const block *b, uint32_t number)
+{
+    uint32_t other;
+    for (size_t i = 0; block_replaces(b, i, &other); i++)
+        if (other == number)
+            return true;
+    return false;
+}
+
+/* The blocks' lock is held; there is room for one more. `gone` gets what `b` stands for. */
+static void exchange(store *s, block *b, block **gone, size_t *ret_gone)
+{
+    size_t kept = 0, at;
+    *ret_gone = 0;
+    for (size_t i = 0; i < s->blocks.len; i++)
+        if (replaced_by(b, s->blocks.at[i]->number))
+            gone[(*ret_gone)++] = s->blocks.at[i];
+        else
+            s->blocks.at[kept++] = s->blocks.at[i];
+    for (at = kept; at > 0 && s->blocks.at[at - 1]->number > b->number; at--)
+        s->blocks.at[at] = s->blocks.at[at - 1];
+    s->blocks.at[at] = b;
+    s->blocks.len = kept + 1;
+}
+
+/* A block and its tombstones; the block first: alone they mean nothing. Readers that hold it keep its mapping. */
+static err_kind remove_block_files(const char *path, err *e)
+{
+    char beside[FILE_PATH_MAX];
+    err_kind k = file_remove(path, e);
+    if (!k && !(k = tombstones_path(beside, path, e)))
+        k = file_remove(beside, e);
+    return k;
+}
+
+err_kind store_block_show(store *s, const char *path, uint32_t number, err *e)
+{
+    block *b, **gone;
+    size_t n = 0;
     err_kind k = block_open(path, number, &b, e);
     if (k)
         return k;
     pthread_mutex_lock(&s->blocks_lock);
-    bool room = !vec_push(&s->blocks, b);
-    store_saw_block(s, b);
+    gone = mem_calloc(s->blocks.len + 1, sizeof *gone);
+    k = !gone || vec_reserve(&s->blocks, s->blocks.len + 1) ? err_nomem(e) : OK;
+    if (!k)
+        exchange(s, b, gone, &n);
     pthread_mutex_unlock(&s->blocks_lock);
-    if (room)
-        return OK;
-    block_unref(b);
-    return err_nomem(e);
+    if (k)
+        block_unref(b);
+    for (size_t i = 0; i < n; i++) {
+        (void)remove_block_files(gone[i]->path, NULL); /* the next open finds it replaced and tries again */
+        block_unref(gone[i]);
+    }
+    mem_free(gone);
+    return k;
 }
 
 static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segment, err *e)
@@ -52,11 +104,10 @@ static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segme
     if (n == 0)
         return OK;
     qsort(all, n, sizeof *all, by_labels);
-    char name[40], path[FILE_PATH_MAX];
-    uint32_t number = s->next_block;
-    snprintf(name, sizeof name, "%08" PRIu32 BLOCK_SUFFIX, number);
-    err_kind k = file_join(path, s->block_dir, name, e);
-    block_writer *w = NULL;
+    char path[FILE_PATH_MAX];
+    uint32_t number;
+    block_writer *w;
+    err_kind k = store_block_begin(s, path, &number, e);
     if (k || (k = block_writer_open(path, &w, e)))
         return k;
     for (size_t i = 0; !k && i < n; i++)
@@ -67,8 +118,7 @@ static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segme
     }
     if ((k = block_writer_close(w, (block_cover){ segment, cut_ms }, e)))
         return k;
-    s->next_block++;
-    if ((k = show_block(s, path, number, e)))
+    if ((k = store_block_show(s, path, number, e)))
         (void)file_remove(path, NULL); /* the head still has it all */
     return k;
 }
@@ -98,7 +148,7 @@ static err_kind expire_blocks(store *s, int64_t oldest_ms, err *e)
             i++;
             continue;
         }
-        err_kind k = file_remove(b->path, failed ? NULL : e);
+        err_kind k = remove_block_files(b->path, failed ? NULL : e);
         failed = failed ? failed : k;
         vec_remove(&s->blocks, i);
         block_unref(b);

@@ -225,85 +225,40 @@ static bool next_window(const importer *i, int64_t *ret_start_ms)
     return first_ms != INT64_MAX;
 }
 
-typedef struct window { arena arena; vec(block_series) series; vec(chunk *) chunks; } window;
-
-static void window_done(window *w)
-{
-    for (size_t n = 0; n < w->chunks.len; n++)
-        chunk_unref(w->chunks.at[n]);
-    vec_done(&w->chunks);
-    vec_done(&w->series);
-    arena_done(&w->arena);
-}
-
-/* Up to CHUNK_MAX_SAMPLES of the samples as a chunk. */
-static err_kind make_chunk(window *w, const sample *at, size_t n, block_chunk *ret)
-{
-    chunk *c = chunk_new((unsigned)n);
-    if (!c || vec_push(&w->chunks, c)) {
-        chunk_unref(c);
-        return ERR_NOMEM;
-    }
-    for (size_t k = 0; k < n; k++)
-        if (chunk_append(c, at[k].t_ms, at[k].v))
-            return ERR_NOMEM;
-    c = vec_last(&w->chunks) = chunk_shrink(c);
-    *ret = (block_chunk){ chunk_bytes(c), c->min_t_ms, c->max_t_ms, c->count };
-    return OK;
-}
-
-static err_kind take_series(window *w, gathered *g, int64_t end_ms)
-{
-    size_t end = g->next;
-    while (end < g->samples.len && g->samples.at[end].t_ms < end_ms)
-        end++;
-    if (end == g->next)
-        return OK;
-    size_t count = (end - g->next + CHUNK_MAX_SAMPLES - 1) / CHUNK_MAX_SAMPLES;
-    block_series s = { g->labels, arena_array(&w->arena, block_chunk, count), count };
-    if (!s.chunks || vec_push(&w->series, s))
-        return ERR_NOMEM;
-    for (size_t n = 0; n < count; n++, g->next += MIN(end - g->next, CHUNK_MAX_SAMPLES))
-        if (make_chunk(w, g->samples.at + g->next, MIN(end - g->next, CHUNK_MAX_SAMPLES), &s.chunks[n]))
-            return ERR_NOMEM;
-    return OK;
-}
-
 /* Nothing of the log is in an imported block. */
 static const block_cover covers_nothing = { 0, INT64_MIN };
 
-/* Under the care lock, which also guards the numbers. */
-static err_kind place_block(store *s, const window *w, err *e)
+static err_kind add_window(importer *i, block_writer *w, int64_t end_ms, err *e)
 {
-    char name[40], path[FILE_PATH_MAX];
-    block *b = NULL;
-    uint32_t number = s->next_block;
-    snprintf(name, sizeof name, "%08" PRIu32 BLOCK_SUFFIX, number);
-    err_kind k = file_join(path, s->block_dir, name, e);
-    if (k || (k = block_write(path, w->series.at, w->series.len, covers_nothing, e)))
-        return k;
-    s->next_block++;
-    if ((k = block_open(path, number, &b, e)))
-        return k;
-    pthread_mutex_lock(&s->blocks_lock);
-    k = vec_push(&s->blocks, b) ? err_nomem(e) : OK;
-    pthread_mutex_unlock(&s->blocks_lock);
-    if (k)
-        block_unref(b);
-    return k;
+    for (size_t n = 0; n < i->series.len; n++) {
+        gathered *g = &i->series.at[n];
+        size_t end = g->next;
+        while (end < g->samples.len && g->samples.at[end].t_ms < end_ms)
+            end++;
+        err_kind k = block_writer_add_samples(w, g->labels, g->samples.at + g->next, end - g->next, NULL, 0, e);
+        if (k)
+            return k;
+        g->next = end;
+    }
+    return OK;
 }
 
 static err_kind write_window(importer *i, int64_t start_ms, err *e)
 {
-    AUTO(window_done) window w = { .arena = ARENA_INIT(4 * IMPORT_BUFFER_BYTES + (1u << 20)) };
-    for (size_t n = 0; n < i->series.len; n++)
-        if (take_series(&w, &i->series.at[n], start_ms + IMPORT_WINDOW_MS))
-            return err_nomem(e);
-    pthread_mutex_lock(&i->s->care_lock);
-    err_kind k = place_block(i->s, &w, e);
-    pthread_mutex_unlock(&i->s->care_lock);
-    i->told.blocks += !k;
-    return k;
+    char path[FILE_PATH_MAX];
+    uint32_t number;
+    block_writer *w;
+    err_kind k = store_block_begin(i->s, path, &number, e);
+    if (k || (k = block_writer_open(path, &w, e)))
+        return k;
+    if ((k = add_window(i, w, start_ms + IMPORT_WINDOW_MS, e))) {
+        block_writer_abort(w);
+        return k;
+    }
+    if ((k = block_writer_close(w, covers_nothing, e)) || (k = store_block_show(i->s, path, number, e)))
+        return k;
+    i->told.blocks++;
+    return OK;
 }
 
 static err_kind write_all(importer *i, err *e)

@@ -71,6 +71,11 @@ CHECKED err_kind store_recover(store *s, store_recovery *ret, err *e);
  * enough and the last cut long enough ago. */
 CHECKED err_kind care_run(store *s, bool force, err *e);
 CHECKED err_kind sync_run(store *s, err *e);
+/* A number of its own for a block that is going to be written, and the path it will have. */
+CHECKED err_kind store_block_begin(store *s, char path[FILE_PATH_MAX], uint32_t *ret_number, err *e);
+/* The block was written: readers see it from now on, and no more what it replaces, whose files go. On an error the file
+ * stays. */
+CHECKED err_kind store_block_show(store *s, const char *path, uint32_t number, err *e);
 
 /* What is older than this is not kept. Counted from the newest sample where the clock is ahead of it, so that a clock
  * that jumps into the future takes nothing with it. */
