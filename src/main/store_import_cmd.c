@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct import_options { const char *data, *format; bool json; } import_options;
+typedef struct import_options { const char *data, *format; bool json, dry_run; } import_options;
 typedef enum import_format { FORMAT_AUTO, FORMAT_OPENMETRICS, FORMAT_PROMETHEUS, FORMAT_CSV, FORMAT_TSDB } import_format;
 static const char *const formats[] = { "auto", "openmetrics", "prometheus", "csv", "tsdb" };
 
@@ -167,6 +167,8 @@ static int run(int argc, char **argv)
                 n == 0 ? "import needs a file or folder" : "--format is auto, openmetrics, prometheus, csv or tsdb");
         return EXIT_USAGE;
     }
+    if (o.dry_run)
+        return import_all(NULL, args, n, format, o.json);
     code = store_cmd_open(o.data, true, &s);
     return code ? code : store_cmd_close(s, import_all(s, args, n, format, o.json));
 }
@@ -174,6 +176,7 @@ static int run(int argc, char **argv)
 static const option_row options[] = {
     { "data", OPTION_TEXT, offsetof(import_options, data), "DIR", "galen's data folder (default ./galen-data); made if it is not there" },
     { "format", OPTION_TEXT, offsetof(import_options, format), "FORMAT", "auto (default), openmetrics, prometheus, csv or tsdb" },
+    { "dry-run", OPTION_SWITCH, offsetof(import_options, dry_run), NULL, "read, check and count; write nothing" },
     { "json", OPTION_SWITCH, offsetof(import_options, json), NULL, "print the receipt as JSON" },
 };
 const verb verb_store_import = {

@@ -22,7 +22,7 @@ struct importer {
 
 err_kind importer_open(store *s, importer **ret, err *e)
 {
-    if (s->read_only)
+    if (s && s->read_only)
         return err_set(e, ERR_DENIED, "cannot import into store \"%s\": it is open for reading only", s->dir);
     importer *i = mem_zalloc(sizeof *i);
     if (!i)
@@ -264,7 +264,7 @@ static err_kind write_window(importer *i, int64_t start_ms, err *e)
 static err_kind write_all(importer *i, err *e)
 {
     err_kind k = put_in_order(i, e);
-    for (int64_t start_ms; !k && next_window(i, &start_ms);)
+    for (int64_t start_ms; !k && i->s && next_window(i, &start_ms);)
         k = write_window(i, start_ms, e);
     forget(i);
     return k;

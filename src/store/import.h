@@ -25,7 +25,7 @@ typedef struct import_receipt {
 } import_receipt;
 
 typedef struct importer importer;
-/* ERR_DENIED: the store is read-only. */
+/* Into no store (NULL) everything is read, checked and counted, and nothing written. ERR_DENIED: the store is read-only. */
 CHECKED err_kind importer_open(store *s, importer **ret, err *e);
 /* ERR_INVALID, ERR_LIMIT: the labels or a time cannot be kept; nothing was added. ERR_IO …: a block could not be written;
  * what it should hold is lost to the import. */

@@ -205,8 +205,6 @@ static err_kind read_header(csv *c)
         return bad(c, 0, "there is no header");
     for (size_t i = 0; !k && i < c->fields.len; i++) {
         str name = str_trim(c->fields.at[i]);
-        if (i == 0 && str_starts(name, STR("\xef\xbb\xbf"))) /* a byte order mark, as spreadsheets write it */
-            name = str_skip(name, 3);
         column col = { .name = arena_str(&c->header, name) };
         if (!col.name.ptr || vec_push(&c->columns, col))
             k = err_nomem(c->e);
@@ -285,6 +283,8 @@ static err_kind read_row(csv *c)
 err_kind import_csv(importer *i, str text, err *e)
 {
     csv c = { .rest = text, .next_line = 1, .record = ARENA_INIT(CSV_RECORD_MAX_BYTES), .header = ARENA_INIT(CSV_RECORD_MAX_BYTES), .to = i, .e = e };
+    if (str_starts(c.rest, STR("\xef\xbb\xbf"))) /* a byte order mark, as spreadsheets write it */
+        c.rest = str_skip(c.rest, 3);
     err_kind k = read_header(&c);
     while (!k)
         k = read_row(&c);
