@@ -30,6 +30,8 @@ struct job {
     str matches[QUERY_MATCHES_MAX]; size_t match_count;         /* as sent … */
     matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;      /* … and parsed, by job_matches */
     str label;                 /* of label/…/values */
+    bool may_run_here;         /* on the loop's thread, once it is known to be cheap: cheap.c */
+    err_kind failed;           /* set by job_fail */
     int status;
     buf body;
 };
@@ -39,6 +41,7 @@ struct query_http {
     store *store;
     net_poster *poster;
     struct pool *pool;
+    struct cheap *cheap;
     query_about about;
     int64_t started_ms;
 };
@@ -53,6 +56,15 @@ job *job_new(http_request *req, job_run run);          /* NULL: no memory, and t
 void job_start(job *j);                                /* to the pool; replies 503 if it is full */
 void job_drop(job *j);                                 /* before job_start, after replying yourself */
 
+/* ---- cheap questions (cheap.c) ---- */
+typedef struct cheap cheap;
+cheap *cheap_new(void);                                /* NULL without memory: then nothing is cheap */
+void cheap_free(cheap *c);
+/* How long the pool took; from any thread. */
+void cheap_note(cheap *c, const job *j, int64_t took_ns);
+/* True: the job was run on this thread and its reply is ready. */
+bool cheap_run(cheap *c, job *j);
+
 /* ---- parameters: false after a 400 was sent ---- */
 bool api_time(http_request *req, const char *name, bool required, int64_t preset_ms, int64_t *ret_ms);
 bool api_duration(http_request *req, const char *name, bool required, int64_t *ret_ms);
@@ -65,6 +77,8 @@ bool job_matches(job *j);
 /* ---- envelope ---- */
 void api_reply(http_request *req, int status, str json);
 void api_error(http_request *req, int status, const char *type, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* A job's reply is this error. */
+void job_fail(job *j, const err *e, const char *param);
 /* An error of the evaluator or the store, with the status Prometheus gives it. `param`: whose fault it is, or NULL. */
 void api_error_body(buf *out, int *ret_status, const err *e, const char *param);
 void api_begin(buf *out);                              /* {"status":"success","data": */

@@ -38,7 +38,8 @@ CHECKED static err_kind collect_views(job *j, arena *a, labels_vec *out, err *e)
 
 CHECKED static err_kind collect_series(job *j, store_selection **selections, labels_vec *out, err *e)
 {
-    select_limits limits = { .max_series = query_engine_options(j->http->engine)->max_series };
+    size_t most = query_engine_options(j->http->engine)->max_series;
+    select_limits limits = { .max_series = j->query.max_series ? MIN(most, j->query.max_series) : most };
     for (size_t i = 0; i < j->set_count; i++) {
         if (atomic_load(&j->cancel))
             return err_set(e, ERR_CANCELED, "query was canceled");
@@ -80,7 +81,7 @@ static void run_series(job *j)
     arena a = ARENA_INIT(META_ARENA_MAX);
     err e = { 0 };
     if (j->want_views ? collect_views(j, &a, &found, &e) : collect_series(j, selections, &found, &e))
-        api_error_body(&j->body, &j->status, &e, NULL);
+        job_fail(j, &e, NULL);
     else
         put_series(j, &found);
     vec_done(&found);
@@ -153,7 +154,7 @@ static void run_names(job *j)
     if (!k && j->want_views && str_eq(j->label, METRIC_NAME) && j->set_count == 0)
         k = add_view_names(j, &a, &found, &n, &e);
     if (k) {
-        api_error_body(&j->body, &j->status, &e, NULL);
+        job_fail(j, &e, NULL);
         arena_done(&a);
         return;
     }
@@ -174,6 +175,7 @@ static bool params(http_request *req, job *j)
 {
     str text;
     j->want_views = http_param(req, "views", &text) && str_is(text, "1");
+    j->may_run_here = !j->want_views;
     return api_time(req, "start", false, API_MIN_TIME_MS, &j->query.from_ms) &&
            api_time(req, "end", false, API_MAX_TIME_MS, &j->query.to_ms) && api_limit(req, &j->query.limit) && api_matches(req, j);
 }

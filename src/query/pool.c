@@ -49,7 +49,10 @@ static void work(void *ctx)
     worker w = *(worker *)ctx;
     mem_free(ctx);
     for (job *j; (j = take_job(w.pool, w.number));) {
+        int64_t started = clock_mono_ns();
         j->run(j);
+        if (j->may_run_here)
+            cheap_note(j->http->cheap, j, clock_mono_ns() - started);
         uv_mutex_lock(&w.pool->lock);
         w.pool->running[w.number] = NULL;
         uv_mutex_unlock(&w.pool->lock);
@@ -179,6 +182,11 @@ void job_start(job *j)
 {
     err e = { 0 };
     j->queued_ns = clock_mono_ns();
+    if (cheap_run(j->http->cheap, j)) {
+        api_reply(j->req, j->status, buf_str(&j->body));
+        job_drop(j);
+        return;
+    }
     j->req->user = j;
     j->req->on_close = client_gone;
     if (query_pool_put(j->http->pool, j, &e) == OK)

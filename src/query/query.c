@@ -232,6 +232,11 @@ static err_kind check_range(const query_engine *q, const query_request *req, con
     return OK;
 }
 
+static size_t lower_limit(size_t engine, size_t request)
+{
+    return request ? MIN(engine, request) : engine;
+}
+
 static void eval_init(eval *ev, const query_engine *q, const query_request *req, arena *a, err *e)
 {
     const query_options *o = &q->options;
@@ -241,7 +246,8 @@ static void eval_init(eval *ev, const query_engine *q, const query_request *req,
         .start_ms = req->step_ms ? req->from_ms : req->to_ms, .end_ms = req->to_ms, .step_ms = req->step_ms,
         .lookback_ms = req->lookback_ms > 0 ? req->lookback_ms : o->lookback_ms,
         .default_step_ms = DEFAULT_SUBQUERY_STEP_MS, .instant = req->step_ms == 0,
-        .max_slots = o->max_samples, .max_read = o->max_samples, .max_series = o->max_series,
+        .max_slots = lower_limit(o->max_samples, req->max_samples), .max_read = lower_limit(o->max_samples, req->max_samples),
+        .max_series = lower_limit(o->max_series, req->max_series),
         .deadline_ns = clock_mono_ns() + MAX(timeout - req->waited_ms, INT64_C(0)) * NS_PER_MS,
     };
 }

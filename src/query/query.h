@@ -67,6 +67,7 @@ typedef struct query_request {
     int64_t from_ms, to_ms, step_ms;  /* step_ms 0: instant, at to_ms */
     int64_t lookback_ms, timeout_ms;
     int64_t waited_ms;                /* already spent, in a queue: counts against the timeout */
+    size_t max_samples, max_series;   /* as in query_options, but lower */
     size_t limit;                     /* series in the result; beyond it they are cut and a warning says so */
     const atomic_bool *cancel;        /* may be NULL */
 } query_request;

@@ -54,6 +54,12 @@ void api_error_body(buf *out, int *ret_status, const err *e, const char *param)
     put_error(out, type, str_from(whole));
 }
 
+void job_fail(job *j, const err *e, const char *param)
+{
+    j->failed = e->kind;
+    api_error_body(&j->body, &j->status, e, param);
+}
+
 void api_begin(buf *out)
 {
     buf_append(out, STR("{\"status\":\"success\",\"data\":"));
@@ -209,7 +215,7 @@ static void run_query(job *j)
     int64_t started = clock_mono_ns(), waited = started - j->queued_ns;
     j->query.waited_ms = waited / NS_PER_MS;
     if (query_run(j->http->engine, &j->query, &r, &e)) {
-        api_error_body(&j->body, &j->status, &e, "query");
+        job_fail(j, &e, "query");
         return;
     }
     api_begin(&j->body);
@@ -223,6 +229,7 @@ static void run_query(job *j)
 static bool common_params(http_request *req, job *j)
 {
     str text;
+    j->may_run_here = true;
     j->want_stats = http_param(req, "stats", &text) && !str_empty(text);
     return api_limit(req, &j->query.limit) && api_duration(req, "timeout", false, &j->query.timeout_ms) &&
            api_duration(req, "lookback_delta", false, &j->query.lookback_ms) && api_query_text(req, &j->arena, &j->query.expr);
@@ -355,9 +362,11 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { GET, "/api/v1/status/tsdb", page_tsdb, h, CORS, 0 },
         { GET, "/api/v1/features", page_features, h, CORS, 0 },
     };
+    h->cheap = cheap_new();
     h->pool = query_pool_open(threads ? threads : 2, e);
     if (!h->pool || http_server_routes(server, routes, COUNT_OF(routes), e)) {
         query_pool_close(h->pool);
+        cheap_free(h->cheap);
         mem_free(h);
         return e ? e->kind : ERR_INTERNAL;
     }
@@ -375,5 +384,6 @@ void query_http_close(query_http *h)
     if (!h)
         return;
     query_pool_close(h->pool);
+    cheap_free(h->cheap);
     mem_free(h);
 }
