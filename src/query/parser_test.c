@@ -160,8 +160,8 @@ TEST(promql_parse_survives_any_failed_allocation)
         fault_alloc(nth);
         err_kind k = promql_parse(str_from(text), &a, &root, &(err){ 0 });
         bool fired = fault_fired();
-        CHECK_EQ(k, fired ? ERR_NOMEM : OK);
-        CHECK_EQ(root == NULL, fired);
+        CHECK(fired ? k == ERR_NOMEM || k == OK : k == OK); /* OK: a regex does without its shape */
+        CHECK_EQ(root == NULL, k != OK);
         if (!fired)
             break;
     }
