@@ -78,10 +78,12 @@ static err_kind refuse(verdict v, const sample_row *row, sink_result *rejected, 
 static err_kind find_series(store *s, const sample_row *row, series **ret, err *e)
 {
     series *se = row->ref ? head_by_ref(&s->head, *row->ref) : NULL;
-    if (se && label_set_view(se->labels).len == row->labels.len) {
+    if (se && (!row->labels.len || label_set_view(se->labels).len == row->labels.len)) {
         *ret = se;
         return OK;
     }
+    if (!row->labels.len && row->ref && *row->ref)
+        return err_set(e, ERR_NOT_FOUND, "could not find a series by its number: it has ended");
     uint64_t hash = labels_hash(row->labels);
     se = head_find(&s->head, row->labels, hash);
     if (!se) {
