@@ -1,9 +1,22 @@
 #include "base/hash.h"
+#include "base/rand.h"
+#include <pthread.h>
 #include <sodium.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed) { return XXH3_64bits_withSeed(n ? bytes : "", n, seed); }
+
+static unsigned char wide_secret[XXH3_SECRET_DEFAULT_SIZE];
+static void draw_secret(void) { rand_secret(wide_secret, sizeof wide_secret); }
+
+hash_wide hash_bytes_wide(const void *bytes, size_t n)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, draw_secret);
+    XXH128_hash_t h = XXH3_128bits_withSecret(n ? bytes : "", n, wide_secret, sizeof wide_secret);
+    return (hash_wide){ h.low64, h.high64 };
+}
 
 hash_chain hash_blake2b(const str *parts, size_t n)
 {

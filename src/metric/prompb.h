@@ -56,7 +56,10 @@ enum { PROMPB2_SYMBOLS = 4, PROMPB2_SERIES = 5 };              /* fields of Requ
 
 /* All symbols of a request, views into it; *ret lives in `a`. ERR_PARSE also where the first is not the empty text. */
 err_kind prompb2_read_symbols(str request, arena *a, str **ret, size_t *ret_n, err *e);
-err_kind prompb2_read_labels(str packed_refs, const str *symbols, size_t n, label *at, size_t cap, size_t *len, err *e);
+/* The references of field `number` of a message, packed or not. ERR_LIMIT: more than `cap`. */
+err_kind prompb2_read_refs(str message, uint32_t number, uint32_t *at, size_t cap, size_t *ret_n, err *e);
+/* Pairs of references as labels: at has room for ref_count / 2. ERR_PARSE: an odd number, or beyond the symbols. */
+err_kind prompb2_labels(const uint32_t *refs, size_t ref_count, const str *symbols, size_t n, label *at, err *e);
 err_kind prompb2_read_exemplar(str message, const str *symbols, size_t n, arena *a, exemplar *ret, err *e);
 err_kind prompb2_read_metadata(str message, const str *symbols, size_t n, prompb_series *ret, err *e);
 err_kind prompb2_read_series(str message, const str *symbols, size_t n, arena *a, prompb_series *ret, err *e);

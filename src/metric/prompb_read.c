@@ -127,18 +127,43 @@ static err_kind read_labels(str message, uint32_t number, arena *a, labels *ret,
     return copy ? OK : err_nomem(e);
 }
 
-err_kind prompb2_read_labels(str packed_refs, const str *symbols, size_t n, label *at, size_t cap, size_t *len, err *e)
+static err_kind take_ref(uint64_t ref, uint32_t *at, size_t cap, size_t *n, err *e)
 {
-    pb_reader r = pb_read(packed_refs);
-    while (r.at < r.end) {
-        uint64_t name, value;
-        if (!pb_varint(&r, &name) || !pb_varint(&r, &value))
-            return broken(e, "label references");
-        if (name >= n || value >= n)
-            return err_set(e, ERR_PARSE, "label reference %" PRIu64 " is beyond the %zu symbols", MAX(name, value), n);
-        if (*len == cap)
-            return err_set(e, ERR_LIMIT, "more than %zu labels", cap);
-        at[(*len)++] = (label){ symbols[name], symbols[value] };
+    if (*n == cap)
+        return err_set(e, ERR_LIMIT, "more than %zu labels", cap / 2);
+    at[(*n)++] = (uint32_t)MIN(ref, (uint64_t)UINT32_MAX); /* beyond all symbols in either case */
+    return OK;
+}
+
+err_kind prompb2_read_refs(str message, uint32_t number, uint32_t *at, size_t cap, size_t *ret_n, err *e)
+{
+    size_t n = 0;
+    pb_reader r = pb_read(message);
+    pb_field f;
+    err_kind k = OK;
+    while (!k && pb_next(&r, &f) > 0) {
+        if (f.number != number)
+            continue;
+        if (f.type == PB_VARINT)
+            k = take_ref(f.value, at, cap, &n, e);
+        for (pb_reader packed = pb_read(f.bytes); !k && packed.at < packed.end;) {
+            uint64_t ref;
+            k = pb_varint(&packed, &ref) ? take_ref(ref, at, cap, &n, e) : broken(e, "label references");
+        }
+    }
+    *ret_n = n;
+    return k;
+}
+
+err_kind prompb2_labels(const uint32_t *refs, size_t ref_count, const str *symbols, size_t n, label *at, err *e)
+{
+    if (ref_count % 2)
+        return err_set(e, ERR_PARSE, "a label name has no value");
+    for (size_t i = 0; i < ref_count; i += 2) {
+        if (refs[i] >= n || refs[i + 1] >= n)
+            return err_set(e, ERR_PARSE, "label reference %" PRIu32 " is beyond the %zu symbols",
+                           MAX(refs[i], refs[i + 1]), n);
+        at[i / 2] = (label){ symbols[refs[i]], symbols[refs[i + 1]] };
     }
     return OK;
 }
@@ -493,24 +518,18 @@ err_kind prompb2_read_symbols(str request, arena *a, str **ret, size_t *ret_n, e
     return OK;
 }
 
-/* References may come packed (one field of bytes) or, from a lax writer, one by one; pairs never cross fields. */
 static err_kind read_refs(str message, uint32_t number, const str *symbols, size_t n, arena *a, labels *ret, err *e)
 {
+    uint32_t refs[2 * LABELS_MAX];
     label at[LABELS_MAX];
-    size_t len = 0;
-    pb_reader r = pb_read(message);
-    pb_field f;
-    while (pb_next(&r, &f) > 0) {
-        if (f.number != number)
-            continue;
-        if (f.type != PB_BYTES)
-            return broken(e, "label references");
-        err_kind k = prompb2_read_labels(f.bytes, symbols, n, at, LABELS_MAX, &len, e);
-        if (k)
-            return k;
-    }
-    label *copy = arena_dup(a, at, len * sizeof *at);
-    *ret = (labels){ copy, len };
+    size_t len;
+    err_kind k = prompb2_read_refs(message, number, refs, COUNT_OF(refs), &len, e);
+    if (!k)
+        k = prompb2_labels(refs, len, symbols, n, at, e);
+    if (k)
+        return k;
+    label *copy = arena_dup(a, at, len / 2 * sizeof *at);
+    *ret = (labels){ copy, len / 2 };
     return copy ? OK : err_nomem(e);
 }
 

@@ -167,13 +167,16 @@ static const struct {
     { "deflate", decode_deflate }, { "snappy", decode_snappy },     { "zstd", decode_zstd },
 };
 
+err_kind http_body_decoded_as(const http_request *req, str coding, buf *out, err *e)
+{
+    for (size_t i = 0; i < COUNT_OF(codings); i++)
+        if (str_eq_nocase(coding, str_from(codings[i].name)))
+            return codings[i].decode(req->body, out, e);
+    err_set(e, ERR_UNSUPPORTED, "cannot read Content-Encoding \"%" STR_FMT "\"", (int)MIN(coding.len, 60u), coding.ptr);
+    return err_hint(e, "Use gzip, deflate, snappy, zstd or none.");
+}
+
 err_kind http_body_decoded(const http_request *req, buf *out, err *e)
 {
-    str name = str_trim(http_header_get(req, "Content-Encoding"));
-
-    for (size_t i = 0; i < COUNT_OF(codings); i++)
-        if (str_eq_nocase(name, str_from(codings[i].name)))
-            return codings[i].decode(req->body, out, e);
-    err_set(e, ERR_UNSUPPORTED, "cannot read Content-Encoding \"%" STR_FMT "\"", (int)MIN(name.len, 60u), name.ptr);
-    return err_hint(e, "Use gzip, deflate, snappy, zstd or none.");
+    return http_body_decoded_as(req, str_trim(http_header_get(req, "Content-Encoding")), out, e);
 }

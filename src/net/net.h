@@ -124,6 +124,8 @@ bool http_param_each(http_request *req, const char *name, size_t *pos, str *ret)
  *   ERR_LIMIT  it unpacks to more than out->max (never allocated)   ERR_PARSE  cut off or damaged
  *   ERR_UNSUPPORTED  another coding, or a chain of them; message and hint name what works */
 err_kind http_body_decoded(const http_request *req, buf *out, err *e);
+/* The same, whatever the request says of its coding. */
+err_kind http_body_decoded_as(const http_request *req, str coding, buf *out, err *e);
 
 /* ---- the codec alone, for tests and the fuzzer ---- */
 typedef struct http1_codec http1_codec;

@@ -312,7 +312,8 @@ err_kind watch_open(const watch_deps *deps, watch_config *take_config, watch **r
     w->deps = *deps;
     w->config = take_config;
     w->own_page = page_cache_new();
-    err_kind k = w->own_page ? OK : err_nomem(e);
+    w->receiver = receiver_new(&w->deps.sink);
+    err_kind k = w->own_page && w->receiver ? OK : err_nomem(e);
     if (!k && deps->data_dir)
         k = file_join(w->spool_dir, deps->data_dir, "spool", e);
     if (!k)
@@ -355,6 +356,7 @@ void watch_close(watch *w)
     vec_done(&w->host_rows);
     vec_done(&w->own_rows);
     page_cache_free(w->own_page);
+    receiver_free(w->receiver);
     watch_config_unref(w->config);
     mem_free(w);
 }

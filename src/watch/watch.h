@@ -83,8 +83,3 @@ void watch_on_change(watch *w, void (*fn)(void *ctx, const char *replica_id), vo
 
 /* ---- routes: /api/v1/targets, /api/v1/targets/metadata, /api/v1/scrape_pools, /api/v1/metadata, /api/v1/write ---- */
 err_kind watch_routes(watch *w, http_server *s, err *e);
-
-/* Remote write 1.0 (https://prometheus.io/docs/specs/prw/remote_write_spec/): snappy block already undone.
- * Rows live in `a`. ERR_PARSE with what was wrong; limits: LABELS_MAX, LABEL_MAX_BYTES, REMOTE_WRITE_MAX_SAMPLES. */
-#define REMOTE_WRITE_MAX_SAMPLES 1000000
-err_kind remote_write_decode(str body, arena *a, sample_row **ret, size_t *ret_n, err *e);

@@ -3,7 +3,7 @@
  * Answers have the shape of Prometheus's HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/#targets):
  * {"status":"success","data":…}. Configured and discovered replicas are targets like any other; their pool is their
  * job. A job that cannot run is shown as one target without a URL, down, with the reason. */
-#include "watch/receive/remote_write.h"
+#include "watch/receive/receive_http.h"
 #include "watch/watch_room.h"
 #include <stdio.h>
 
@@ -195,30 +195,54 @@ static void put_meta(json_writer *j, exposition_meta m)
     json_put_str(j, "unit", m.unit);
 }
 
+/* Everything that targets and senders said about their metrics: first each target's page, then what came by remote
+ * write, whose target has no labels. */
+typedef struct meta_walk {
+    watch *w;
+    size_t target, family;
+} meta_walk;
+
+static bool meta_next(meta_walk *at, exposition_meta *ret, labels *ret_target)
+{
+    str pool_name;
+    target *t;
+    for (; (t = target_at(at->w, at->target, &pool_name)); at->target++, at->family = 0) {
+        const page_cache *page = target_page(t);
+        if (at->family == page_meta_count(page))
+            continue;
+        *ret = page_meta_at(page, at->family++);
+        *ret_target = target_info_of(t).labels;
+        return true;
+    }
+    const meta_book *received = receiver_metadata(at->w->receiver);
+    if (at->family == meta_book_len(received))
+        return false;
+    *ret = meta_book_at(received, at->family++);
+    *ret_target = (labels){ NULL, 0 };
+    return true;
+}
+
 static void handle_targets_metadata(http_request *req)
 {
-    watch *w = req->route_ctx;
-    str metric = STR_EMPTY, pool_name;
+    meta_walk at = { .w = req->route_ctx };
+    str metric = STR_EMPTY;
     int64_t limit = limit_of(req, "limit"), put = 0;
     AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
-    target *t;
+    exposition_meta m;
+    labels from;
     http_param(req, "metric", &metric);
     json_writer j = begin_answer(&out);
     json_begin(&j, '[');
-    for (size_t i = 0; (t = target_at(w, i, &pool_name)); i++) {
-        const page_cache *page = target_page(t);
-        for (size_t k = 0; k < page_meta_count(page) && (limit < 0 || put < limit); k++) {
-            exposition_meta m = page_meta_at(page, k);
-            if (metric.len && !str_eq(metric, m.family))
-                continue;
-            json_begin(&j, '{');
-            labels_json(&j, "target", target_info_of(t).labels);
-            if (!metric.len)
-                json_put_str(&j, "metric", m.family);
-            put_meta(&j, m);
-            json_end(&j, '}');
-            put++;
-        }
+    while ((limit < 0 || put < limit) && meta_next(&at, &m, &from)) {
+        if (metric.len && !str_eq(metric, m.family))
+            continue;
+        json_begin(&j, '{');
+        labels_json(&j, "target", from);
+        if (!metric.len)
+            json_put_str(&j, "metric", m.family);
+        put_meta(&j, m);
+        json_end(&j, '}');
+        put++;
     }
     json_end(&j, ']');
     json_end(&j, '}');
@@ -228,31 +252,27 @@ static void handle_targets_metadata(http_request *req)
 /* One entry a family: the first target that tells of it speaks for all (Prometheus lists each different wording). */
 static void handle_metadata(http_request *req)
 {
-    watch *w = req->route_ctx;
-    str metric = STR_EMPTY, pool_name;
+    meta_walk at = { .w = req->route_ctx };
+    str metric = STR_EMPTY;
     int64_t limit = limit_of(req, "limit");
     AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
     AUTO(map_done) map seen = MAP_INIT;
-    target *t;
+    exposition_meta m;
+    labels from;
     http_param(req, "metric", &metric);
     json_writer j = begin_answer(&out);
     json_begin(&j, '{');
-    for (size_t i = 0; (t = target_at(w, i, &pool_name)); i++) {
-        const page_cache *page = target_page(t);
-        for (size_t k = 0; k < page_meta_count(page); k++) {
-            exposition_meta m = page_meta_at(page, k);
-            if ((metric.len && !str_eq(metric, m.family)) || map_has(&seen, m.family) ||
-                (limit >= 0 && (int64_t)seen.len >= limit))
-                continue;
-            if (map_set(&seen, m.family, w))
-                break;
-            json_key_str(&j, m.family);
-            json_begin(&j, '[');
-            json_begin(&j, '{');
-            put_meta(&j, m);
-            json_end(&j, '}');
-            json_end(&j, ']');
-        }
+    while ((limit < 0 || (int64_t)seen.len < limit) && meta_next(&at, &m, &from)) {
+        if ((metric.len && !str_eq(metric, m.family)) || map_has(&seen, m.family))
+            continue;
+        if (map_set(&seen, m.family, at.w))
+            break;
+        json_key_str(&j, m.family);
+        json_begin(&j, '[');
+        json_begin(&j, '{');
+        put_meta(&j, m);
+        json_end(&j, '}');
+        json_end(&j, ']');
     }
     json_end(&j, '}');
     json_end(&j, '}');
@@ -266,7 +286,7 @@ err_kind watch_routes(watch *w, http_server *s, err *e)
         { HTTP_GET, "/api/v1/targets/metadata", handle_targets_metadata, w, HTTP_ROUTE_CORS, 0 },
         { HTTP_GET, "/api/v1/metadata", handle_metadata, w, HTTP_ROUTE_CORS, 0 },
         { HTTP_GET, "/api/v1/scrape_pools", handle_pools, w, HTTP_ROUTE_CORS, 0 },
-        { HTTP_POST, "/api/v1/write", remote_write_handle, &w->deps.sink, HTTP_ROUTE_LOCAL, REMOTE_WRITE_MAX_BODY },
+        { HTTP_POST, "/api/v1/write", remote_write_handle, w->receiver, HTTP_ROUTE_LOCAL, REMOTE_WRITE_MAX_BODY },
     };
     return http_server_routes(s, routes, COUNT_OF(routes), e);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include "watch/discover/discover.h"
 #include "watch/host/host.h"
+#include "watch/receive/receiver.h"
 #include "watch/scrape/pool.h"
 
 #define WATCH_OWN_INTERVAL_MS 15000
@@ -19,6 +20,7 @@ struct watch {
     row_vec host_rows, own_rows;
     discover *discover;
     int64_t discover_every_ms;
+    receiver *receiver;                   /* remote write */
     page_cache *own_page;                 /* galen's own metrics, read like any page */
     void (*on_change)(void *ctx, const char *replica_id);
     void *on_change_ctx;
