@@ -134,6 +134,7 @@ typedef struct sums { double *sum, *c, *count; } sums;
 /* Add a series to the sums of all steps. An empty slot adds nothing, which a zero does too. */
 WIDE static void add_series(const double *v, sums s, size_t steps)
 {
+    const lanes one = { 1, 1, 1, 1 };
     size_t i = 0;
     for (; i + LANES <= steps; i += LANES) {
         lanes x, sum, c, count;
@@ -143,7 +144,7 @@ WIDE static void add_series(const double *v, sums s, size_t steps)
         memcpy(&count, s.count + i, sizeof count);
         lane_bits there = (lane_bits)x != (int64_t)STALE_NAN_BITS;
         x = (lanes)((lane_bits)x & there);
-        count -= __builtin_convertvector(there, lanes); /* a lane that holds is -1 */
+        count += (lanes)((lane_bits)one & there);
         LANE_ADD(sum, c, x);
         memcpy(s.sum + i, &sum, sizeof sum);
         memcpy(s.c + i, &c, sizeof c);

@@ -121,58 +121,64 @@ static bool slide_max(const windows *w, double *slots) { return slide_extreme(w,
 
 /* ---- sums ---- */
 
-/* Eight windows at a time, and how far each has come. */
-typedef struct batch { const double *at[LANES]; size_t len[LANES], step[LANES], count, shortest; } batch;
+/* Two times LANES windows at a time, and how far each has come. */
+#define BATCH (2 * LANES)
+typedef struct batch { const double *at[BATCH]; size_t len[BATCH], step[BATCH], count, shortest; } batch;
+#define BATCH_VALUES(b, half, i) \
+    { (b)->at[4 * (half)][i], (b)->at[4 * (half) + 1][i], (b)->at[4 * (half) + 2][i], (b)->at[4 * (half) + 3][i] }
 
 /* The next windows that hold samples; *from: where to go on. An unused lane repeats the first. */
-static bool batch_fill(batch *r, const windows *w, size_t *from)
+static bool batch_fill(batch *b, const windows *w, size_t *from)
 {
-    r->count = 0;
-    r->shortest = SIZE_MAX;
-    for (; *from < w->steps && r->count < LANES; ++*from) {
+    b->count = 0;
+    b->shortest = SIZE_MAX;
+    for (; *from < w->steps && b->count < BATCH; ++*from) {
         size_t n = w->high[*from] - w->low[*from];
         if (n == 0)
             continue;
-        r->at[r->count] = w->values + w->low[*from];
-        r->len[r->count] = n;
-        r->step[r->count++] = *from;
-        r->shortest = MIN(r->shortest, n);
+        b->at[b->count] = w->values + w->low[*from];
+        b->len[b->count] = n;
+        b->step[b->count++] = *from;
+        b->shortest = MIN(b->shortest, n);
     }
-    for (size_t k = r->count; r->count && k < LANES; k++)
-        r->at[k] = r->at[0];
-    return r->count > 0;
+    for (size_t k = b->count; b->count && k < BATCH; k++)
+        b->at[k] = b->at[0];
+    return b->count > 0;
 }
 
-WIDE static void sum_batch(const batch *r, kahan *ret)
+WIDE static void sum_batch(const batch *b, kahan *ret)
 {
-    lanes sum = { 0 }, c = { 0 };
-    for (size_t i = 0; i < r->shortest; i++) {
-        lanes v = { r->at[0][i], r->at[1][i], r->at[2][i], r->at[3][i], r->at[4][i], r->at[5][i], r->at[6][i], r->at[7][i] };
-        LANE_ADD(sum, c, v);
+    lanes sum[2] = { { 0 } }, c[2] = { { 0 } };
+    for (size_t i = 0; i < b->shortest; i++) {
+        lanes v0 = BATCH_VALUES(b, 0, i), v1 = BATCH_VALUES(b, 1, i);
+        LANE_ADD(sum[0], c[0], v0);
+        LANE_ADD(sum[1], c[1], v1);
     }
-    for (size_t k = 0; k < r->count; k++) {
-        ret[k] = (kahan){ sum[k], c[k] };
-        for (size_t i = r->shortest; i < r->len[k]; i++)
-            kahan_add(&ret[k], r->at[k][i]);
+    for (size_t k = 0; k < b->count; k++) {
+        ret[k] = (kahan){ sum[k / LANES][k % LANES], c[k / LANES][k % LANES] };
+        for (size_t i = b->shortest; i < b->len[k]; i++)
+            kahan_add(&ret[k], b->at[k][i]);
     }
 }
 
 /* Welford's algorithm, as over_stdvar. */
-WIDE static void variance_batch(const batch *r, kahan *ret)
+WIDE static void variance_batch(const batch *b, kahan *ret)
 {
-    lanes mean = { 0 }, mean_c = { 0 }, squares = { 0 }, squares_c = { 0 };
-    for (size_t i = 0; i < r->shortest; i++) {
-        lanes v = { r->at[0][i], r->at[1][i], r->at[2][i], r->at[3][i], r->at[4][i], r->at[5][i], r->at[6][i], r->at[7][i] };
-        lanes delta = v - (mean + mean_c), part = delta / (double)(i + 1);
-        LANE_ADD(mean, mean_c, part);
-        part = delta * (v - (mean + mean_c));
-        LANE_ADD(squares, squares_c, part);
+    lanes mean[2] = { { 0 } }, mean_c[2] = { { 0 } }, squares[2] = { { 0 } }, squares_c[2] = { { 0 } };
+    for (size_t i = 0; i < b->shortest; i++) {
+        lanes v0 = BATCH_VALUES(b, 0, i), v1 = BATCH_VALUES(b, 1, i);
+        for (int h = 0; h < 2; h++) {
+            lanes v = h ? v1 : v0, delta = v - (mean[h] + mean_c[h]), part = delta / (double)(i + 1);
+            LANE_ADD(mean[h], mean_c[h], part);
+            part = delta * (v - (mean[h] + mean_c[h]));
+            LANE_ADD(squares[h], squares_c[h], part);
+        }
     }
-    for (size_t k = 0; k < r->count; k++) {
-        kahan m = { mean[k], mean_c[k] };
-        ret[k] = (kahan){ squares[k], squares_c[k] };
-        for (size_t i = r->shortest; i < r->len[k]; i++) {
-            double v = r->at[k][i], delta = v - (m.sum + m.c);
+    for (size_t k = 0; k < b->count; k++) {
+        kahan m = { mean[k / LANES][k % LANES], mean_c[k / LANES][k % LANES] };
+        ret[k] = (kahan){ squares[k / LANES][k % LANES], squares_c[k / LANES][k % LANES] };
+        for (size_t i = b->shortest; i < b->len[k]; i++) {
+            double v = b->at[k][i], delta = v - (m.sum + m.c);
             kahan_add(&m, delta / (double)(i + 1));
             kahan_add(&ret[k], delta * (v - (m.sum + m.c)));
         }
@@ -204,7 +210,7 @@ static double sum_value(sum_kind kind, kahan k, double n)
 static bool slide_batches(const windows *w, double *slots, sum_kind kind, window_fn over)
 {
     batch r;
-    kahan sums[LANES];
+    kahan sums[BATCH];
     bool any = false;
     for (size_t from = 0; batch_fill(&r, w, &from); any = true) {
         if (kind < SUM_VARIANCE)
@@ -285,9 +291,9 @@ static double gain_with_falls(const double *v, size_t low, size_t high)
 }
 
 #define COLUMN 64
-/* What extrapolation needs to know of some windows; times in seconds. */
+/* What extrapolation needs to know of some windows; times in milliseconds. */
 typedef struct column {
-    double first[COLUMN], gain[COLUMN], to_start[COLUMN], to_end[COLUMN], sampled[COLUMN], gaps[COLUMN], out[COLUMN];
+    double first[COLUMN], gain[COLUMN], start_ms[COLUMN], end_ms[COLUMN], sampled_ms[COLUMN], gaps[COLUMN], out[COLUMN];
     uint32_t step[COLUMN];
     size_t len;
 } column;
@@ -296,8 +302,8 @@ typedef struct column {
 WIDE static void extrapolate(column *c, bool counter, double per_seconds)
 {
     for (size_t i = 0; i < COLUMN; i++) {
-        double sampled = c->sampled[i], gain = c->gain[i], gap = sampled / c->gaps[i];
-        double limit = gap * 1.1, half = gap / 2, to_start = c->to_start[i], to_end = c->to_end[i];
+        double sampled = c->sampled_ms[i] / 1e3, gain = c->gain[i], gap = sampled / c->gaps[i];
+        double limit = gap * 1.1, half = gap / 2, to_start = c->start_ms[i] / 1e3, to_end = c->end_ms[i] / 1e3;
         double to_zero = sampled * (c->first[i] / gain);
         to_start = to_start >= limit ? half : to_start;
         to_start = (int)counter & (gain > 0) & (c->first[i] >= 0) & (to_zero < to_start) ? to_zero : to_start;
@@ -310,7 +316,7 @@ WIDE static void extrapolate(column *c, bool counter, double per_seconds)
 static void column_flush(column *c, bool counter, double per_seconds, double *slots)
 {
     for (size_t i = c->len; i < COLUMN; i++)
-        c->first[i] = c->gain[i] = c->to_start[i] = c->to_end[i] = c->sampled[i] = c->gaps[i] = 1;
+        c->first[i] = c->gain[i] = c->start_ms[i] = c->end_ms[i] = c->sampled_ms[i] = c->gaps[i] = 1;
     extrapolate(c, counter, per_seconds);
     for (size_t i = 0; i < c->len; i++)
         slots[c->step[i]] = c->out[i];
@@ -324,9 +330,9 @@ static void column_add(column *c, const windows *w, size_t step, double gain)
     size_t i = c->len++;
     c->first[i] = first->v;
     c->gain[i] = gain;
-    c->to_start[i] = (double)(first->t_ms - (end_ms - w->range_ms)) / 1e3;
-    c->to_end[i] = (double)(end_ms - last->t_ms) / 1e3;
-    c->sampled[i] = (double)(last->t_ms - first->t_ms) / 1e3;
+    c->start_ms[i] = (double)(first->t_ms - (end_ms - w->range_ms));
+    c->end_ms[i] = (double)(end_ms - last->t_ms);
+    c->sampled_ms[i] = (double)(last->t_ms - first->t_ms);
     c->gaps[i] = (double)(w->high[step] - w->low[step] - 1);
     c->step[i] = (uint32_t)step;
 }
