@@ -66,7 +66,8 @@ void store_cmd_sets_done(store_cmd_sets *s)
     arena_done(&s->arena);
 }
 
-static const verb *const parts[] = { &verb_store_export, &verb_store_import, &verb_store_snapshot, &verb_store_backup, &verb_store_restore };
+static const verb *const parts[] = { &verb_store_info,   &verb_store_verify,   &verb_store_repair, &verb_store_export,
+                                    &verb_store_import, &verb_store_snapshot, &verb_store_backup, &verb_store_restore };
 
 static int run(int argc, char **argv) { return options_run_part(&verb_store, argc, argv); }
 

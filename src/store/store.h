@@ -123,3 +123,6 @@ typedef struct store_stats {
     int64_t min_t_ms, max_t_ms;                    /* INT64_MAX, INT64_MIN when empty */
 } store_stats;
 store_stats store_stats_get(store *s);
+/* The block files, oldest number first; texts in `a`. `deleted`: ranges that are hidden and not yet rewritten. */
+typedef struct store_block { str path; uint32_t number; int64_t min_t_ms, max_t_ms; uint64_t series, samples, bytes, deleted; bool damaged; } store_block;
+err_kind store_blocks(store *s, arena *a, store_block **ret, size_t *ret_n, err *e);
