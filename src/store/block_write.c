@@ -1,6 +1,7 @@
 /* The index is gathered while series come: symbols and pairs by number of arrival, entries as they will be but for
  * these numbers. At the end both are sorted and the entries written with their places, so that a reader can halve. */
 #include "store/block.h"
+#include "store/samples.h"
 #include "base/hash.h"
 #include "base/rand.h"
 #include <errno.h>
@@ -380,7 +381,7 @@ static err_kind put_pages(block_writer *w, const sample *at, size_t len, const b
 
 static err_kind write_series(block_writer *w, labels l, const written_vec *pages, err *e)
 {
-    uint32_t ids[LABELS_MAX], axis;
+    uint32_t ids[LABELS_MAX], axis = 0;
     err_kind k = label_ids(w, l, ids, e);
     if (k || (k = axis_id(w, pages, &axis, e)) || (k = write_entry(w, ids, l.len, axis, pages, e)))
         return k;
@@ -413,33 +414,6 @@ err_kind block_writer_add_samples(block_writer *w, labels l, const sample *at, s
     return k;
 }
 
-/* Both ascending, into `to`; at one time the sample of `b` counts. */
-static void merge(const sample *a, size_t a_len, const sample *b, size_t b_len, sample *to, size_t *ret_len)
-{
-    size_t i = 0, j = 0, n = 0;
-    while (i < a_len || j < b_len) {
-        bool take_a = j == b_len || (i < a_len && a[i].t_ms < b[j].t_ms);
-        if (!take_a && i < a_len && a[i].t_ms == b[j].t_ms)
-            i++;
-        to[n++] = take_a ? a[i++] : b[j++];
-    }
-    *ret_len = n;
-}
-
-/* all[0 … middle) and the rest, each ascending, become one run. */
-static err_kind join(sample_vec *all, size_t middle, err *e)
-{
-    if (middle == 0 || middle == all->len || all->at[middle - 1].t_ms < all->at[middle].t_ms)
-        return OK;
-    sample_vec merged = { 0 };
-    if (vec_reserve(&merged, all->len))
-        return err_nomem(e);
-    merge(all->at, middle, all->at + middle, all->len - middle, merged.at, &merged.len);
-    vec_done(all);
-    *all = merged;
-    return OK;
-}
-
 err_kind block_writer_add(block_writer *w, labels l, const block_chunk *chunks, size_t n, err *e)
 {
     vec(block_chunk) others = { 0 };
@@ -453,8 +427,8 @@ err_kind block_writer_add(block_writer *w, labels l, const block_chunk *chunks, 
         }
         k = chunk_decode(chunks[i].bytes, chunks[i].count, INT64_MIN, INT64_MAX, &w->samples);
         k = k == ERR_NOMEM ? err_nomem(e) : k ? err_set(e, ERR_CORRUPT, "could not write block \"%s\": a chunk does not decode", w->path) : OK;
-        if (!k)
-            k = join(&w->samples, middle, e);
+        if (!k && samples_join(&w->samples, middle))
+            k = err_nomem(e);
     }
     if (!k)
         k = block_writer_add_samples(w, l, w->samples.at, w->samples.len, others.at, others.len, e);

@@ -9,6 +9,7 @@
  * A crash between any two steps loses nothing: before 4 the segments still tell everything, and the block
  * says which of their samples it has (block_cover); after 4 they are not read any more. */
 #include "store/handover.h"
+#include "store/blocks.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,74 +21,6 @@
 static int by_labels(const void *a, const void *b)
 {
     return labels_cmp(((const block_series *)a)->labels, ((const block_series *)b)->labels);
-}
-
-err_kind store_block_begin(store *s, char path[FILE_PATH_MAX], uint32_t *ret_number, err *e)
-{
-    char name[40];
-    pthread_mutex_lock(&s->blocks_lock);
-    *ret_number = s->next_block++;
-    pthread_mutex_unlock(&s->blocks_lock);
-    snprintf(name, sizeof name, "%08" PRIu32 BLOCK_SUFFIX, *ret_number);
-    return file_join(path, s->block_dir, name, e);
-}
-
-static bool replaced_by(const block *b, uint32_t number)
-{
-    uint32_t other;
-    for (size_t i = 0; block_replaces(b, i, &other); i++)
-        if (other == number)
-            return true;
-    return false;
-}
-
-/* The blocks' lock is held; there is room for one more. `gone` gets what `b` stands for. */
-static void exchange(store *s, block *b, block **gone, size_t *ret_gone)
-{
-    size_t kept = 0, at;
-    *ret_gone = 0;
-    for (size_t i = 0; i < s->blocks.len; i++)
-        if (replaced_by(b, s->blocks.at[i]->number))
-            gone[(*ret_gone)++] = s->blocks.at[i];
-        else
-            s->blocks.at[kept++] = s->blocks.at[i];
-    for (at = kept; at > 0 && s->blocks.at[at - 1]->number > b->number; at--)
-        s->blocks.at[at] = s->blocks.at[at - 1];
-    s->blocks.at[at] = b;
-    s->blocks.len = kept + 1;
-}
-
-/* A block and its tombstones; the block first: alone they mean nothing. Readers that hold it keep its mapping. */
-static err_kind remove_block_files(const char *path, err *e)
-{
-    char beside[FILE_PATH_MAX];
-    err_kind k = file_remove(path, e);
-    if (!k && !(k = tombstones_path(beside, path, e)))
-        k = file_remove(beside, e);
-    return k;
-}
-
-err_kind store_block_show(store *s, const char *path, uint32_t number, err *e)
-{
-    block *b, **gone;
-    size_t n = 0;
-    err_kind k = block_open(path, number, &b, e);
-    if (k)
-        return k;
-    pthread_mutex_lock(&s->blocks_lock);
-    gone = mem_calloc(s->blocks.len + 1, sizeof *gone);
-    k = !gone || vec_reserve(&s->blocks, s->blocks.len + 1) ? err_nomem(e) : OK;
-    if (!k)
-        exchange(s, b, gone, &n);
-    pthread_mutex_unlock(&s->blocks_lock);
-    if (k)
-        block_unref(b);
-    for (size_t i = 0; i < n; i++) {
-        (void)remove_block_files(gone[i]->path, NULL); /* the next open finds it replaced and tries again */
-        block_unref(gone[i]);
-    }
-    mem_free(gone);
-    return k;
 }
 
 static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segment, err *e)
@@ -107,7 +40,7 @@ static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segme
     char path[FILE_PATH_MAX];
     uint32_t number;
     block_writer *w;
-    err_kind k = store_block_begin(s, path, &number, e);
+    err_kind k = blocks_begin(s, &s->blocks, path, &number, e);
     if (k || (k = block_writer_open(path, &w, e)))
         return k;
     for (size_t i = 0; !k && i < n; i++)
@@ -118,7 +51,7 @@ static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segme
     }
     if ((k = block_writer_close(w, (block_cover){ segment, cut_ms }, e)))
         return k;
-    if ((k = store_block_show(s, path, number, e)))
+    if ((k = blocks_show(s, &s->blocks, path, number, e)))
         (void)file_remove(path, NULL); /* the head still has it all */
     return k;
 }
@@ -137,24 +70,18 @@ static err_kind cut_block(store *s, int64_t cut_ms, uint32_t segment, err *e)
 
 /* ---- retention ---- */
 
-/* Readers that still hold a block keep its mapping; the file may go. */
 static err_kind expire_blocks(store *s, int64_t oldest_ms, err *e)
 {
-    err_kind failed = OK;
-    pthread_mutex_lock(&s->blocks_lock);
-    for (size_t i = 0; i < s->blocks.len;) {
-        block *b = s->blocks.at[i];
-        if (b->max_t_ms >= oldest_ms) {
-            i++;
-            continue;
+    block_vec all = { 0 };
+    err_kind k = blocks_hold(s, &s->blocks, &all, e);
+    for (size_t i = 0; !k && i < all.len; i++)
+        if (all.at[i]->max_t_ms < oldest_ms) {
+            log_info("a block is past the retention and was removed", KV_CSTR("file", all.at[i]->path), KV_INT("samples", all.at[i]->sample_count),
+                     KV_INT("newest_ms", all.at[i]->max_t_ms));
+            k = blocks_remove(s, &s->blocks, &all.at[i], 1, e);
         }
-        err_kind k = remove_block_files(b->path, failed ? NULL : e);
-        failed = failed ? failed : k;
-        vec_remove(&s->blocks, i);
-        block_unref(b);
-    }
-    pthread_mutex_unlock(&s->blocks_lock);
-    return failed;
+    blocks_let_go(&all);
+    return k;
 }
 
 /* ---- when ---- */
@@ -214,4 +141,14 @@ err_kind care_run(store *s, bool force, err *e)
     }
     pthread_mutex_unlock(&s->care_lock);
     return expired ? expired : k;
+}
+
+err_kind care_hand_over(store *s, int64_t from_ms, err *e)
+{
+    pthread_mutex_lock(&s->care_lock);
+    int64_t newest_ms = atomic_load(&s->head.max_t_ms);
+    bool needed = newest_ms != INT64_MIN && newest_ms >= from_ms;
+    err_kind k = needed ? move_on(s, newest_ms + 1, store_oldest_ms(s), e) : OK;
+    pthread_mutex_unlock(&s->care_lock);
+    return k;
 }

@@ -1,5 +1,5 @@
 #include "store/import.h"
-#include "store/inside.h"
+#include "store/blocks.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -248,14 +248,14 @@ static err_kind write_window(importer *i, int64_t start_ms, err *e)
     char path[FILE_PATH_MAX];
     uint32_t number;
     block_writer *w;
-    err_kind k = store_block_begin(i->s, path, &number, e);
+    err_kind k = blocks_begin(i->s, &i->s->blocks, path, &number, e);
     if (k || (k = block_writer_open(path, &w, e)))
         return k;
     if ((k = add_window(i, w, start_ms + IMPORT_WINDOW_MS, e))) {
         block_writer_abort(w);
         return k;
     }
-    if ((k = block_writer_close(w, covers_nothing, e)) || (k = store_block_show(i->s, path, number, e)))
+    if ((k = block_writer_close(w, covers_nothing, e)) || (k = blocks_show(i->s, &i->s->blocks, path, number, e)))
         return k;
     i->told.blocks++;
     return OK;

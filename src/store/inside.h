@@ -3,7 +3,7 @@
  *   append.c   batch -> checks -> WAL -> head          recover.c  WAL and blocks -> head, at open
  *   select.c   head and blocks -> snapshot             care.c     head -> block, checkpoint, retention
  *
- * Locks are taken in this order: care_lock, append_lock, the head's shards ascending, blocks_lock. */
+ * Locks are taken in this order: care_lock, compact_lock, append_lock, the head's shards ascending, blocks_lock. */
 #pragma once
 #include "store/block.h"
 #include "store/head.h"
@@ -33,9 +33,25 @@ typedef struct store_thread {
     bool running;
 } store_thread;
 
+/* The blocks of one folder. */
+typedef struct block_set {
+    block **at;                   /* by number, ascending */
+    size_t len, cap;
+    uint32_t next_number;
+    char dir[FILE_PATH_MAX];
+} block_set;
+
+#define STORE_TIERS 2
+typedef struct tier_set {
+    block_set blocks;
+    int64_t step_ms, keep_ms;     /* span of a point; how long points are kept, 0: the tier is not made */
+    int64_t rolled_ms;            /* samples up to here were looked at since the start; INT64_MIN: none */
+} tier_set;
+
 struct store {
-    char dir[FILE_PATH_MAX], wal_dir[FILE_PATH_MAX], block_dir[FILE_PATH_MAX];
+    char dir[FILE_PATH_MAX], wal_dir[FILE_PATH_MAX];
     int64_t retention_ms, wal_fsync_ms, block_ms;
+    int64_t retention_bytes;      /* 0: no limit */
     bool read_only;
     int lock_fd;
 
@@ -45,16 +61,19 @@ struct store {
     head head;
 
     pthread_mutex_t blocks_lock;
-    vec(block *) blocks;          /* by number, ascending */
-    uint32_t next_block;
+    block_set blocks;             /* of raw samples; see blocks.h */
+    tier_set tiers[STORE_TIERS];  /* of roll-ups, the finest first; see tier.h */
 
     pthread_mutex_t care_lock;    /* one flush at a time */
+    pthread_mutex_t compact_lock; /* one merge, deletion or roll-up at a time */
+    _Atomic int compact_wanted;   /* how many want that lock soon: a merge gives up then */
+    int64_t next_compact_ns;      /* monotonic; after a merge that failed */
     int64_t next_cut_ns;          /* monotonic; the store's own thread cuts no earlier */
 
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_cond;
     bool stopping;
-    store_thread sync_thread, care_thread;
+    store_thread sync_thread, care_thread, compact_thread;
 
     _Atomic int64_t blocks_max_t_ms; /* newest sample that was ever in a block; INT64_MIN: none yet */
     _Atomic uint64_t appended_total, wal_errors_total;
@@ -67,15 +86,15 @@ CHECKED err_kind labels_check(labels l, err *e);
 /* recover.c */
 CHECKED err_kind store_recover(store *s, store_recovery *ret, err *e);
 
-/* care.c: what store_flush does; `force` cuts every complete window, otherwise only when the head is long
+/* care.c: head -> blocks. `force` cuts all up to now, otherwise complete windows only, and when the head is long
  * enough and the last cut long enough ago. */
 CHECKED err_kind care_run(store *s, bool force, err *e);
+/* All samples of the head into blocks, those of the future too, unless all are older than from_ms. */
+CHECKED err_kind care_hand_over(store *s, int64_t from_ms, err *e);
 CHECKED err_kind sync_run(store *s, err *e);
-/* A number of its own for a block that is going to be written, and the path it will have. */
-CHECKED err_kind store_block_begin(store *s, char path[FILE_PATH_MAX], uint32_t *ret_number, err *e);
-/* The block was written: readers see it from now on, and no more what it replaces, whose files go. On an error the file
- * stays. */
-CHECKED err_kind store_block_show(store *s, const char *path, uint32_t number, err *e);
+/* compact.c: merge what is due, roll up, expire by bytes; `force`: all that can be merged.
+ * ERR_CANCELED: somebody needed the lock; call again. */
+CHECKED err_kind compact_run(store *s, bool force, err *e);
 
 /* What is older than this is not kept. Counted from the newest sample where the clock is ahead of it, so that a clock
  * that jumps into the future takes nothing with it. */

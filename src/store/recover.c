@@ -1,7 +1,7 @@
 /* At open: the blocks are mapped, then the log is replayed into the head: the newest checkpoint, and the
  * segments behind it. A replay can meet a sample twice (checkpoint and segment, or block and segment after
  * a crash in between); within a series times only rise, so what is not after the last one is dropped. */
-#include "store/inside.h"
+#include "store/blocks.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -264,56 +264,11 @@ static err_kind recover_wal(store *s, store_recovery *told, err *e)
 
 /* ---- blocks ---- */
 
-static bool block_name(str name, uint32_t *ret)
+static err_kind load_blocks(store *s, store_recovery *told, err *e)
 {
-    uint64_t n;
-    if (!str_ends(name, STR(BLOCK_SUFFIX)) || !str_to_u64(str_sub(name, 0, name.len - strlen(BLOCK_SUFFIX)), &n) || n == 0 || n >= UINT32_MAX)
-        return false;
-    *ret = (uint32_t)n;
-    return true;
-}
-
-/* A block that cannot be read is left where it is and told: the others still answer. */
-static err_kind load_block(store *s, const char *name, uint32_t number, store_recovery *told, err *e)
-{
-    char path[FILE_PATH_MAX];
-    block *b;
-    err own = { 0 };
-    err_kind k = file_join(path, s->block_dir, name, e);
-    if (k)
-        return k;
-    s->next_block = MAX(s->next_block, number + 1);
-    k = block_open(path, number, &b, &own);
-    if (k == ERR_NOMEM)
-        return err_nomem(e);
-    if (k == ERR_NOT_FOUND && s->read_only)
-        return OK; /* retention of the galen that owns the store was faster */
-    if (k) {
-        size_t used = strlen(told->note);
-        snprintf(told->note + used, sizeof told->note - used, "%s%s", used ? "; " : "", own.message);
-        return OK;
-    }
-    store_saw_block(s, b);
-    if (vec_push(&s->blocks, b)) {
-        block_unref(b);
-        return err_nomem(e);
-    }
-    return OK;
-}
-
-static err_kind blocks_load(store *s, store_recovery *told, err *e)
-{
-    AUTO(arena_done) arena a = ARENA_INIT(STORE_LIST_MAX_BYTES);
-    str *names;
-    size_t n;
-    if (!file_exists(s->block_dir))
-        return OK;
-    err_kind k = file_list(s->block_dir, &a, &names, &n, e);
-    for (size_t i = 0; !k && i < n; i++) {
-        uint32_t number;
-        if (block_name(names[i], &number))
-            k = load_block(s, names[i].ptr, number, told, e);
-    }
+    err_kind k = blocks_load(s, &s->blocks, told, e);
+    for (size_t i = 0; !k && i < STORE_TIERS; i++)
+        k = blocks_load(s, &s->tiers[i].blocks, told, e);
     return k;
 }
 
@@ -345,7 +300,7 @@ static err_kind recover_beside(store *s, store_recovery *told, err *e)
             return err_nomem(e);
         k = recover_wal(s, told, e);
     }
-    return k ? k : blocks_load(s, told, e);
+    return k ? k : load_blocks(s, told, e);
 }
 
 err_kind store_recover(store *s, store_recovery *told, err *e)
@@ -353,8 +308,10 @@ err_kind store_recover(store *s, store_recovery *told, err *e)
     if (s->read_only)
         return recover_beside(s, told, e);
     remove_temps(s->wal_dir);
-    remove_temps(s->block_dir);
+    remove_temps(s->blocks.dir);
+    for (size_t i = 0; i < STORE_TIERS; i++)
+        remove_temps(s->tiers[i].blocks.dir);
     wal_init(&s->wal, s->wal_dir, 0);
-    err_kind k = blocks_load(s, told, e);
+    err_kind k = load_blocks(s, told, e);
     return k ? k : recover_wal(s, told, e);
 }

@@ -1,10 +1,13 @@
-#include "store/inside.h"
+#include "store/blocks.h"
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#define COMPACT_NICE 10
 #define CARE_TICK_MS 5000 /* how often the store's thread looks whether a block is due */
 
 /* ---- the store's threads ---- */
@@ -73,6 +76,27 @@ static void *care_loop(void *arg)
     return NULL;
 }
 
+/* The lowest weight that still gets along: merging may take long, answering may not. Refusals are no trouble. */
+static void become_quiet(void)
+{
+    enum { WHO_PROCESS = 1, CLASS_IDLE = 3 << 13, THIS_THREAD = 0 }; /* linux/ioprio.h, which glibc does not wrap */
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), COMPACT_NICE);
+    (void)syscall(SYS_ioprio_set, WHO_PROCESS, THIS_THREAD, CLASS_IDLE);
+}
+
+static void *compact_loop(void *arg)
+{
+    store *s = arg;
+    int64_t tick_ms = MAX(s->wal_fsync_ms, CARE_TICK_MS);
+    become_quiet();
+    for (bool troubled = false; !wait_stopped(s, tick_ms);) {
+        err e = { 0 };
+        err_kind k = compact_run(s, false, &e);
+        report(&troubled, "merging of blocks", k == ERR_CANCELED ? OK : k, &e);
+    }
+    return NULL;
+}
+
 static err_kind thread_start(store *s, store_thread *t, void *(*run)(void *), err *e)
 {
     int sys = pthread_create(&t->id, NULL, run, s);
@@ -88,7 +112,8 @@ static void threads_stop(store *s)
     s->stopping = true;
     pthread_cond_broadcast(&s->stop_cond);
     pthread_mutex_unlock(&s->stop_lock);
-    store_thread *threads[] = { &s->sync_thread, &s->care_thread };
+    atomic_fetch_add(&s->compact_wanted, 1); /* a merge in progress gives up */
+    store_thread *threads[] = { &s->sync_thread, &s->care_thread, &s->compact_thread };
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
         if (threads[i]->running)
             pthread_join(threads[i]->id, NULL);
@@ -100,7 +125,7 @@ static void threads_stop(store *s)
 
 static void locks_init(store *s)
 {
-    pthread_mutex_t *locks[] = { &s->append_lock, &s->blocks_lock, &s->care_lock, &s->stop_lock };
+    pthread_mutex_t *locks[] = { &s->append_lock, &s->blocks_lock, &s->care_lock, &s->compact_lock, &s->stop_lock };
     for (size_t i = 0; i < COUNT_OF(locks); i++)
         pthread_mutex_init(locks[i], NULL);
     pthread_condattr_t attr;
@@ -115,15 +140,15 @@ static void store_free(store *s)
     threads_stop(s);
     wal_done(&s->wal);
     head_done(&s->head);
-    for (size_t i = 0; i < s->blocks.len; i++)
-        block_unref(s->blocks.at[i]);
-    vec_done(&s->blocks);
+    blocks_done(&s->blocks);
+    for (size_t i = 0; i < STORE_TIERS; i++)
+        blocks_done(&s->tiers[i].blocks);
     vec_done(&s->batch.rows);
     vec_done(&s->batch.touched);
     buf_done(&s->batch.records);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
-    pthread_mutex_t *locks[] = { &s->append_lock, &s->blocks_lock, &s->care_lock, &s->stop_lock };
+    pthread_mutex_t *locks[] = { &s->append_lock, &s->blocks_lock, &s->care_lock, &s->compact_lock, &s->stop_lock };
     for (size_t i = 0; i < COUNT_OF(locks); i++)
         pthread_mutex_destroy(locks[i]);
     pthread_cond_destroy(&s->stop_cond);
@@ -147,7 +172,13 @@ static store *store_new(const store_options *o)
     s->wal_fsync_ms = o->wal_fsync_ms > 0 ? o->wal_fsync_ms : STORE_FSYNC_MS;
     s->block_ms = MIN(o->block_ms > 0 ? o->block_ms : STORE_BLOCK_MS, STORE_TIME_MAX_MS);
     s->batch.records = (buf)BUF_INIT(STORE_RECORDS_MAX_BYTES);
-    s->next_block = 1;
+    s->retention_bytes = o->retention_bytes;
+    s->tiers[0].step_ms = 5 * 60 * MS_PER_S;
+    s->tiers[0].keep_ms = MIN(o->tier_5m_ms, STORE_TIME_MAX_MS);
+    s->tiers[1].step_ms = 60 * 60 * MS_PER_S;
+    s->tiers[1].keep_ms = MIN(o->tier_1h_ms, STORE_TIME_MAX_MS);
+    s->tiers[0].rolled_ms = s->tiers[1].rolled_ms = INT64_MIN;
+    s->blocks.next_number = s->tiers[0].blocks.next_number = s->tiers[1].blocks.next_number = 1;
     atomic_init(&s->blocks_max_t_ms, INT64_MIN);
     locks_init(s);
     if (head_init(&s->head, o->max_series ? o->max_series : STORE_SERIES_MAX)) {
@@ -162,15 +193,19 @@ static err_kind folders(store *s, const char *dir, err *e)
     char lock[FILE_PATH_MAX];
     err_kind k;
     str_copy(s->dir, sizeof s->dir, str_from(dir));
-    if ((k = file_join(s->wal_dir, dir, "wal", e)) || (k = file_join(s->block_dir, dir, "blocks", e)) || (k = file_join(lock, dir, "LOCK", e)))
+    if ((k = file_join(s->wal_dir, dir, "wal", e)) || (k = file_join(s->blocks.dir, dir, "blocks", e)) ||
+        (k = file_join(s->tiers[0].blocks.dir, dir, "tiers/5m", e)) || (k = file_join(s->tiers[1].blocks.dir, dir, "tiers/1h", e)) || (k = file_join(lock, dir, "LOCK", e)))
         return k;
     if (s->read_only) {
         if (!file_exists(dir))
             return err_set(e, ERR_NOT_FOUND, "there is no such folder");
         return OK;
     }
-    if ((k = file_make_dirs(s->wal_dir, 0700, e)) || (k = file_make_dirs(s->block_dir, 0700, e)))
+    if ((k = file_make_dirs(s->wal_dir, 0700, e)) || (k = file_make_dirs(s->blocks.dir, 0700, e)))
         return k;
+    for (size_t i = 0; i < STORE_TIERS; i++)
+        if (s->tiers[i].keep_ms > 0 && (k = file_make_dirs(s->tiers[i].blocks.dir, 0700, e)))
+            return k;
     k = file_lock(lock, &s->lock_fd, e);
     if (k == ERR_CONFLICT)
         err_hint(e, "Another galen runs on this data: stop it or give this one its own --data.");
@@ -186,7 +221,8 @@ err_kind store_open(const store_options *o, store **ret, store_recovery *ret_rec
         return err_nomem(e);
     if ((k = folders(s, o->dir, e)) || (k = store_recover(s, &recovery, e)))
         return err_context(e, "could not open store \"%s\"", o->dir), k;
-    if (!s->read_only && ((k = thread_start(s, &s->sync_thread, sync_loop, e)) || (k = thread_start(s, &s->care_thread, care_loop, e))))
+    if (!s->read_only && ((k = thread_start(s, &s->sync_thread, sync_loop, e)) || (k = thread_start(s, &s->care_thread, care_loop, e)) ||
+                          (k = thread_start(s, &s->compact_thread, compact_loop, e))))
         return k;
     if (ret_recovery)
         *ret_recovery = recovery;
@@ -225,7 +261,11 @@ err_kind store_flush(store *s, err *e)
 {
     if (s->read_only)
         return err_set(e, ERR_DENIED, "cannot flush store \"%s\": it is open for reading only", s->dir);
-    return care_run(s, true, e);
+    err_kind k = care_run(s, true, e);
+    do
+        k = k ? k : compact_run(s, true, e);
+    while (k == ERR_CANCELED && atomic_load(&s->compact_wanted) == 0);
+    return k;
 }
 
 /* What the log takes on disk, asked from the disk itself: checkpoints come and go. */
