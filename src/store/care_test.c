@@ -96,8 +96,11 @@ TEST(store_merges_overlapping_sources_and_the_later_wins)
     CHECK_EQ(put(s, "m", 1, NOW - 18 * HOUR, 2), OK);
     const char *want = "w1:1789928000000=1,1789931600000=2,1789935200000=2";
     CHECK_STR(str_from(all(s, "m")), want);
-    CHECK_EQ(store_flush(s, NULL), OK);
+    CHECK_EQ(care_run(s, true, NULL), OK);
     CHECK_EQ(store_stats_get(s).blocks, 2);
+    CHECK_STR(str_from(all(s, "m")), want);
+    CHECK_EQ(store_flush(s, NULL), OK); /* merged now, and the same */
+    CHECK_EQ(store_stats_get(s).blocks, 1);
     CHECK_STR(str_from(all(s, "m")), want);
     close_store(s);
 }
