@@ -10,6 +10,7 @@
 #include "base/rand.h"
 #include "diagnose/diagnose.h"
 #include "face/face.h"
+#include "store/remote/remote.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ typedef struct house {
     audit *audit;
     state_db *state;
     store *store;
+    remote *remote;
     query_engine *query;
     net_poster *poster;
     http_client *client;
@@ -213,7 +215,12 @@ static err_kind open_store(house *h, err *e)
                         .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series,
                         .features = features };
     h->query = query_engine_new(h->store, &q);
-    return h->query ? OK : err_nomem(e);
+    if (!h->query)
+        return err_nomem(e);
+    if ((k = file_join(path, h->options->data, "spool/remote", e)))
+        return k;
+    remote_options r = { .dir = path, .max_bytes = (uint64_t)s->remote_queue_bytes, .store = store_sink(h->store) };
+    return remote_open(&r, &h->settings->remotes, &h->remote, e);
 }
 
 /* ---- network and rooms ---- */
@@ -273,7 +280,7 @@ static const char *external_url(house *h)
 static err_kind open_rooms(house *h, err *e)
 {
     settings *s = h->settings;
-    sample_sink sink = store_sink(h->store);
+    sample_sink sink = remote_sink(h->remote);
     watch_deps w = { &h->loop, h->client, sink, h->audit, h->state, h->options->data, http_server_port(h->server) };
     err_kind k = watch_open(&w, TAKE(s->watch), &h->watch, e);
     if (k)
@@ -299,7 +306,7 @@ static err_kind open_rooms(house *h, err *e)
 static bool apply(house *h, settings *fresh, err *e)
 {
     int64_t tick_ms = diagnose_config_tick_ms(fresh->diagnose);
-    if (watch_reload(h->watch, TAKE(fresh->watch), e) || alert_reload(h->alert, TAKE(fresh->alert), e) ||
+    if (remote_reload(h->remote, &fresh->remotes, e) || watch_reload(h->watch, TAKE(fresh->watch), e) || alert_reload(h->alert, TAKE(fresh->alert), e) ||
         diagnose_reload(h->diagnose, TAKE(fresh->diagnose), e) || heal_reload(h->heal, TAKE(fresh->heal), e))
         return false;
     net_timer_stop(h->diagnose_timer);
@@ -436,6 +443,7 @@ static void close_house(house *h)
     net_poster_close(h->poster);
     if (h->loop_open)
         close_loop(h);
+    remote_close(h->remote);
     query_engine_free(h->query);
     if (store_close(h->store, &e))
         log_error("could not close the store cleanly", KV_ERR(&e));

@@ -4,6 +4,7 @@
 #pragma once
 #include "alert/alert.h"
 #include "heal/heal.h"
+#include "store/remote/remote_config.h"
 #include "watch/watch.h"
 
 #define RETENTION_MIN_MS INT64_C(3600000)  /* a slip of the keyboard must not empty the store */
@@ -25,6 +26,8 @@ typedef struct settings {
     store_settings store;
     query_settings query;
     labels external_labels;          /* prometheus.yml's global.external_labels or galen.yml's store.external_labels */
+    remote_configs remotes;          /* where samples are sent */
+    int64_t remote_queue_bytes;
     watch_config *watch;
     alert_config *alert;
     diagnose_config *diagnose;

@@ -18,6 +18,7 @@
 #define CLIENT_DEFAULT_CONNECT_MS 3000
 #define CLIENT_DEFAULT_MAX_BODY (16u << 20)
 #define CLIENT_MAX_HEADER_BYTES (256u << 10) /* of one answer; some servers never stop sending fields */
+#define CLIENT_KEEP_HEADER_BYTES (16u << 10)
 #define CLIENT_MAX_REDIRECTS 5
 #define CLIENT_MAX_IDLE_CONNECTIONS 256L
 
@@ -33,7 +34,7 @@ struct http_fetch {
     bool added; /* libcurl's multi has it */
     size_t max_body, body_bytes, header_bytes;
     int64_t timeout_ms, connect_timeout_ms;
-    buf body;
+    buf body, head;
     err cut; /* why we ourselves ended it */
     err_kind (*on_data)(void *ctx, str piece);
     void (*done)(void *ctx, const http_response *res);
@@ -82,6 +83,7 @@ static void fetch_free(http_fetch *f)
     curl_easy_cleanup(f->easy);
     curl_slist_free_all(f->fields);
     buf_done(&f->body);
+    buf_done(&f->head);
     mem_free(f);
 }
 
@@ -205,6 +207,7 @@ static void fetch_report(http_fetch *f, CURLcode code)
     res.content_type = str_from(type);
     res.effective_url = str_from(url);
     res.body = buf_str(&f->body);
+    res.head = buf_str(&f->head);
     f->state = FETCH_REPORTING;
     f->done(f->ctx, &res);
     fetch_free(f);
@@ -369,11 +372,23 @@ static int on_timer(CURLM *multi, long timeout_ms, void *client)
 
 /* ---- bytes coming in ---- */
 
+str http_response_field(const http_response *res, const char *name)
+{
+    str rest = res->head, line;
+    size_t n = strlen(name);
+    while (str_split(&rest, '\n', &line))
+        if (line.len > n && line.ptr[n] == ':' && str_eq_nocase(str_sub(line, 0, n), str_from(name)))
+            return str_trim(str_skip(line, n + 1));
+    return STR_EMPTY;
+}
+
 static size_t on_header(char *bytes, size_t size, size_t n, void *fetch)
 {
     http_fetch *f = fetch;
 
-    UNUSED(bytes);
+    if (str_starts(str_of(bytes, size * n), STR("HTTP/"))) /* of a redirect, or a 100, before */
+        buf_reset(&f->head);
+    buf_append_bytes(&f->head, bytes, size * n);
     f->header_bytes += size * n;
     if (f->header_bytes <= CLIENT_MAX_HEADER_BYTES)
         return size * n;
@@ -556,6 +571,7 @@ static err_kind fetch_prepare(http_fetch *f, const http_fetch_options *o, err *e
     f->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CLIENT_DEFAULT_CONNECT_MS;
     f->max_body = o->max_body ? o->max_body : CLIENT_DEFAULT_MAX_BODY;
     f->body = (buf)BUF_INIT(f->max_body);
+    f->head = (buf)BUF_INIT(CLIENT_KEEP_HEADER_BYTES);
     f->on_data = o->on_data;
     f->done = o->done;
     f->ctx = o->ctx;

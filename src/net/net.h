@@ -149,6 +149,7 @@ typedef struct http_response {
     str body;                 /* up to max_body; beyond it kind is ERR_LIMIT */
     double connect_s, first_byte_s, total_s;
     str effective_url;
+    str head;                 /* the last answer's header lines as they came, at most 16 KiB of them */
 } http_response;
 typedef struct http_fetch_options {
     const char *method;       /* NULL: GET, or POST with a body */
@@ -177,5 +178,7 @@ void http_client_close(http_client *c);     /* running fetches are dropped witho
 /* Options are borrowed for the call. *ret (may be NULL) is for http_fetch_cancel and dies when done() returns.
  * ERR_INVALID: not an http(s) URL, a header field with a line break. Fine inside any callback. */
 err_kind http_fetch_start(http_client *c, const http_fetch_options *o, http_fetch **ret, err *e);
+/* A field of the answer's head, without white space around; empty view if absent. */
+str http_response_field(const http_response *res, const char *name);
 void http_fetch_cancel(http_fetch *f);      /* done() will not be called; fine inside any callback; NULL is fine */
 #include "net/http_auth.h"
