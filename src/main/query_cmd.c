@@ -7,8 +7,19 @@
 typedef struct query_cmd_options {
     const char *data, *time, *start, *end;
     int64_t step_ms;
-    bool json;
+    bool json, explain;
 } query_cmd_options;
+
+static void print_cost(const query_result *r, bool json)
+{
+    AUTO(buf_done) buf text = BUF_INIT(64u << 20);
+    if (!json) {
+        query_cost_print(r, stdout);
+        return;
+    }
+    query_cost_json(r, &text);
+    puts(buf_cstr(&text));
+}
 
 static int ask(store *s, const query_cmd_options *o, const char *expr, int64_t at, int64_t from, int64_t to)
 {
@@ -17,14 +28,18 @@ static int ask(store *s, const query_cmd_options *o, const char *expr, int64_t a
     query_engine *q = query_engine_new(s, NULL);
     if (!q)
         return EXIT_FAILED;
-    err_kind k = o->start ? query_range(q, str_from(expr), from, to, o->step_ms ? o->step_ms : 15000, NULL, &r, &e)
-                          : query_instant(q, str_from(expr), at, NULL, &r, &e);
+    query_request ask_for = { .expr = str_from(expr), .from_ms = o->start ? from : at, .to_ms = o->start ? to : at,
+                              .step_ms = !o->start ? 0 : o->step_ms ? o->step_ms : 15000, .want_cost = o->explain };
+    err_kind k = query_run(q, &ask_for, &r, &e);
     int code = EXIT_DONE;
     if (k) {
         err_print(&e);
         code = EXIT_FAILED;
     } else {
-        query_print(&r, stdout, o->json);
+        if (o->explain)
+            print_cost(&r, o->json);
+        else
+            query_print(&r, stdout, o->json);
         query_result_done(&r);
     }
     query_engine_free(q);
@@ -63,12 +78,14 @@ static const option_row options[] = {
     { "start", OPTION_TEXT, offsetof(query_cmd_options, start), "TIME", "a range query from here" },
     { "end", OPTION_TEXT, offsetof(query_cmd_options, end), "TIME", "… to here (default now)" },
     { "step", OPTION_DURATION, offsetof(query_cmd_options, step_ms), "DURATION", "… each step (default 15s)" },
+    { "explain", OPTION_SWITCH, offsetof(query_cmd_options, explain), NULL, "instead of the result: what was read and what each part took" },
     { "json", OPTION_SWITCH, offsetof(query_cmd_options, json), NULL, "print the API's JSON" },
 };
 const verb verb_query = {
     "query", "Ask in PromQL, offline.", "galen query [flags] EXPR",
     "Examples:\n"
     "  galen query 'up'\n"
-    "  galen query --start 2026-11-21T08:00:00Z --step 1m 'rate(llm_generation_tokens_total[5m])'\n",
+    "  galen query --start 2026-11-21T08:00:00Z --step 1m 'rate(llm_generation_tokens_total[5m])'\n"
+    "  galen query --explain --start 2026-11-21T08:00:00Z 'sum by (job) (rate(llm_generation_tokens_total[5m]))'\n",
     options, COUNT_OF(options), run,
 };

@@ -26,7 +26,7 @@ struct job {
     atomic_bool cancel;
     int64_t queued_ns;
     query_request query;
-    bool want_stats, want_views;   /* ?stats=…, ?views=1 */
+    bool want_stats_per_step, want_views;   /* ?stats=all, ?views=1 */
     str matches[QUERY_MATCHES_MAX]; size_t match_count;         /* as sent … */
     matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;      /* … and parsed, by job_matches */
     str label;                 /* of label/…/values */
@@ -89,6 +89,7 @@ void job_end(job *j, const str *warnings, size_t n, const str *infos, size_t m);
 /* ---- pages ---- */
 void page_query(http_request *req);
 void page_query_range(http_request *req);
+void page_explain(http_request *req);
 void page_query_exemplars(http_request *req);
 void page_format_query(http_request *req);
 void page_parse_query(http_request *req);

@@ -1,5 +1,6 @@
 #include "query/eval.h"
 #include "base/regex.h"
+#include "query/cost.h"
 #include "query/tables.h"
 #include <stdio.h>
 
@@ -189,7 +190,11 @@ static err_kind eval_once(eval *ev, const ast *node, const grid *g, value *ret)
 
 err_kind eval_node(eval *ev, const ast *node, const grid *g, value *ret)
 {
-    if (eval_tick(ev))
+    uint32_t parent = 0;
+    if (eval_tick(ev) || (ev->cost && cost_enter(ev, node, &parent)))
         return ev->e->kind;
-    return node->step_invariant && g->n > 1 ? eval_once(ev, node, g, ret) : eval_kind(ev, node, g, ret);
+    err_kind k = node->step_invariant && g->n > 1 ? eval_once(ev, node, g, ret) : eval_kind(ev, node, g, ret);
+    if (ev->cost)
+        cost_leave(ev, parent, ret);
+    return k;
 }

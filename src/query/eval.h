@@ -14,6 +14,7 @@ typedef struct grid { int64_t start_ms, step_ms; size_t n; } grid;
 static inline int64_t grid_at(const grid *g, size_t i) { return g->start_ms + (int64_t)i * g->step_ms; }
 
 typedef struct eval eval;
+typedef struct eval_cost eval_cost;
 typedef struct vseries { labels labels; double *v; } vseries;
 typedef struct value {
     eval *ev;
@@ -44,6 +45,7 @@ struct eval {
     vec(str) warnings;
     vec(str) infos;
     select_stats stats;
+    eval_cost *cost;                    /* NULL: nobody asked (cost.h) */
     err *e;                             /* never NULL */
 };
 

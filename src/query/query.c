@@ -1,6 +1,6 @@
 #include "query/query.h"
 #include "base/regex.h"
-#include "query/eval.h"
+#include "query/cost.h"
 #include <stdlib.h>
 
 /* Labels and texts of one query; the numbers are counted apart (max_samples). */
@@ -177,6 +177,7 @@ CHECKED static err_kind run_matrix(eval *ev, const ast *node, const grid *g, que
             to--;
         if (k || from == to)
             continue;
+        cost_add(ev, g, 0, to - from);
         out->at = arena_dup(&r->arena, samples.at + from, (to - from) * sizeof *samples.at);
         out->len = to - from;
         k = out->at ? copy_labels(&r->arena, range_labels(&in, i), &out->labels, ev->e) : err_nomem(ev->e);
@@ -260,22 +261,28 @@ static void cut_to_limit(query_result *r, size_t limit)
     r->warnings[r->warning_count++] = STR("results truncated due to limit");
 }
 
-static err_kind run(query_engine *q, const query_request *req, eval *ev, query_result *ret, err *e)
+static err_kind run(query_engine *q, const query_request *req, eval *ev, eval_cost *cost, query_result *ret, err *e)
 {
     ast *root = NULL;
     grid g = { ev->start_ms, req->step_ms, 1 };
+    int64_t started = clock_mono_ns();
     if (promql_parse(req->expr, ev->arena, &root, e) || (!ev->instant && check_range(q, req, root, e)))
         return e->kind;
     if (!ev->instant)
         g.n = (size_t)((req->to_ms - req->from_ms) / req->step_ms) + 1;
+    if (req->want_cost && cost_open(ev, cost, g.n))
+        return e->kind;
+    cost->parse_ns = clock_mono_ns() - started;
     if (eval_look(ev) || run_root(ev, root, &g, ret) || eval_look(ev) ||
         copy_texts(&ret->arena, ev->warnings.at, ev->warnings.len, &ret->warnings, &ret->warning_count, e) ||
         copy_texts(&ret->arena, ev->infos.at, ev->infos.len, &ret->infos, &ret->info_count, e))
         return e->kind;
+    started = clock_mono_ns();
     if (ret->type == QUERY_MATRIX && ret->len > 1)
         qsort(ret->series, ret->len, sizeof *ret->series, series_by_labels);
+    cost->sort_ns = clock_mono_ns() - started;
     cut_to_limit(ret, req->limit);
-    return OK;
+    return ev->cost ? cost_report(ev, &ret->arena, &ret->cost) : OK;
 }
 
 static void add_stats(eval *ev, query_result *ret)
@@ -284,7 +291,8 @@ static void add_stats(eval *ev, query_result *ret)
         select_stats s = store_select_stats(ev->selections.at[i]);
         ret->stats.series += s.series;
         ret->stats.chunks += s.chunks;
-        ret->stats.blocks += s.blocks;
+        ret->stats.blocks = MAX(ret->stats.blocks, s.blocks); /* they look at the same ones */
+        ret->stats.bytes += s.bytes;
     }
     ret->stats.samples = ev->samples_read;
 }
@@ -294,20 +302,23 @@ err_kind query_run(query_engine *q, const query_request *req, query_result *ret,
     arena a = ARENA_INIT(QUERY_ARENA_MAX);
     err scratch = { 0 };
     eval ev;
+    eval_cost cost = { .open = 0 };
     e = e ? e : &scratch;
     *e = (err){ 0 };
     *ret = (query_result){ .arena = ARENA_INIT(RESULT_ARENA_MAX), .at_ms = req->to_ms };
     int64_t started = clock_mono_ns();
     eval_init(&ev, q, req, &a, e);
-    err_kind k = run(q, req, &ev, ret, e);
+    err_kind k = run(q, req, &ev, &cost, ret, e);
     add_stats(&ev, ret);
+    ret->cost.took_ns = clock_mono_ns() - started;
     own_add(q->queries, 1);
     own_add(q->samples, (double)ev.samples_read);
-    own_add(q->seconds, (double)(clock_mono_ns() - started) / 1e9);
+    own_add(q->seconds, (double)ret->cost.took_ns / 1e9);
     if (k) {
         own_add(q->failures, 1);
         query_result_done(ret);
     }
+    cost_done(&cost);
     eval_done(&ev);
     arena_done(&a);
     return k;

@@ -38,6 +38,21 @@ typedef struct query_options {
 typedef enum query_value_type { QUERY_SCALAR, QUERY_STRING, QUERY_VECTOR, QUERY_MATRIX } query_value_type;
 /* Floats and native histograms of one series, each oldest first; never both at one time. */
 typedef struct query_series { labels labels; sample *at; size_t len; histogram_sample *histograms; size_t histogram_count; } query_series;
+/* What a query did, for ?stats=all and explain; times in nanoseconds of the wall's clock. */
+typedef struct query_node_cost {
+    str expr;                     /* as written; a long one is cut */
+    const char *kind;             /* "selector", "function", … */
+    uint32_t depth;               /* of the root: 0 */
+    int64_t took_ns, self_ns;     /* with and without the nodes below */
+    uint64_t series;              /* in its result */
+    select_stats read;            /* from the store, by this node itself */
+} query_node_cost;
+typedef struct query_cost {
+    query_node_cost *nodes; size_t len;  /* parents before children */
+    uint64_t *per_step; size_t steps;    /* samples each step looked at */
+    uint64_t samples, peak_samples;      /* their sum; the most samples and slots held at one time */
+    int64_t took_ns, parse_ns, sort_ns;
+} query_cost;
 typedef struct query_result {
     arena arena;                  /* owns all below */
     query_value_type type;
@@ -47,6 +62,7 @@ typedef struct query_result {
     str *warnings; size_t warning_count;
     str *infos; size_t info_count;
     select_stats stats;
+    query_cost cost;              /* if the request wanted it */
 } query_result;
 void query_result_done(query_result *r);     /* also after an error; a zeroed one is fine */
 /* For `galen query`: as promtool prints it, `up{job="x"} => 1 @[1435781430.781]`, or the data object of the HTTP
@@ -54,6 +70,10 @@ void query_result_done(query_result *r);     /* also after an error; a zeroed on
 int query_print(const query_result *r, FILE *out, bool json);
 /* {"resultType": …, "result": …} as the HTTP API shows it. */
 void query_result_json(const query_result *r, buf *out);
+
+/* The result's cost as the API's explain shows it, and as a tree for people. */
+void query_cost_json(const query_result *r, buf *out);
+void query_cost_print(const query_result *r, FILE *out);
 
 query_engine *query_engine_new(store *s, const query_options *o);   /* NULL without memory */
 void query_engine_free(query_engine *q);
@@ -70,6 +90,7 @@ typedef struct query_request {
     size_t max_samples, max_series;   /* as in query_options, but lower */
     size_t limit;                     /* series in the result; beyond it they are cut and a warning says so */
     const atomic_bool *cancel;        /* may be NULL */
+    bool want_cost;
 } query_request;
 err_kind query_run(query_engine *q, const query_request *r, query_result *ret, err *e);
 const query_options *query_engine_options(const query_engine *q);  /* with the defaults filled in */

@@ -196,23 +196,40 @@ bool job_matches(job *j)
 
 /* ---- query, query_range ---- */
 
-/* {"resultType":…,"result":…} gets "stats" as one more member. */
-static void put_stats(job *j, const query_result *r, int64_t queued_ns, int64_t ran_ns)
+/* [[t,n],…]: how many samples each step looked at. */
+static void put_steps(job *j, const query_cost *c)
+{
+    int64_t start_ms = j->query.step_ms ? j->query.from_ms : j->query.to_ms;
+    buf_append(&j->body, STR(",\"totalQueryableSamplesPerStep\":["));
+    for (size_t i = 0; i < c->steps; i++) {
+        char number[NUM_DOUBLE_MAX];
+        num_format_double(number, (double)(start_ms + (int64_t)i * j->query.step_ms) / 1e3);
+        buf_printf(&j->body, "%s[%s,%" PRIu64 "]", i ? "," : "", number, c->per_step[i]);
+    }
+    buf_append_char(&j->body, ']');
+}
+
+/* {"resultType":…,"result":…} gets "stats" as one more member. Prometheus: util/stats/query_stats.go. */
+static void put_stats(job *j, const query_result *r, int64_t queued_ns)
 {
     buf *out = &j->body;
+    const query_cost *c = &r->cost;
+    double ran = (double)c->took_ns / 1e9, parsed = (double)c->parse_ns / 1e9, sorted = (double)c->sort_ns / 1e9, queued = (double)queued_ns / 1e9;
     buf_truncate(out, out->len - 1);
-    buf_printf(out, ",\"stats\":{\"timings\":{\"evalTotalTime\":%.9f,\"resultSortTime\":0,\"queryPreparationTime\":0,"
+    buf_printf(out, ",\"stats\":{\"timings\":{\"evalTotalTime\":%.9f,\"resultSortTime\":%.9f,\"queryPreparationTime\":%.9f,"
                "\"innerEvalTime\":%.9f,\"execQueueTime\":%.9f,\"execTotalTime\":%.9f},"
-               "\"samples\":{\"totalQueryableSamples\":%" PRIu64 ",\"peakSamples\":%" PRIu64 "}}}",
-               (double)ran_ns / 1e9, (double)ran_ns / 1e9, (double)queued_ns / 1e9, (double)(queued_ns + ran_ns) / 1e9,
-               r->stats.samples, r->stats.samples);
+               "\"samples\":{\"totalQueryableSamples\":%" PRIu64 ",\"peakSamples\":%" PRIu64,
+               ran, sorted, parsed, MAX(ran - parsed - sorted, 0), queued, queued + ran, c->samples, c->peak_samples);
+    if (j->want_stats_per_step)
+        put_steps(j, c);
+    buf_append(out, STR("}}}"));
 }
 
 static void run_query(job *j)
 {
     query_result r = { 0 };
     err e = { 0 };
-    int64_t started = clock_mono_ns(), waited = started - j->queued_ns;
+    int64_t waited = clock_mono_ns() - j->queued_ns;
     j->query.waited_ms = waited / NS_PER_MS;
     if (query_run(j->http->engine, &j->query, &r, &e)) {
         job_fail(j, &e, "query");
@@ -220,8 +237,8 @@ static void run_query(job *j)
     }
     api_begin(&j->body);
     query_result_json(&r, &j->body);
-    if (j->want_stats)
-        put_stats(j, &r, waited, clock_mono_ns() - started);
+    if (j->query.want_cost)
+        put_stats(j, &r, waited);
     job_end(j, r.warnings, r.warning_count, r.infos, r.info_count);
     query_result_done(&r);
 }
@@ -230,7 +247,8 @@ static bool common_params(http_request *req, job *j)
 {
     str text;
     j->may_run_here = true;
-    j->want_stats = http_param(req, "stats", &text) && !str_empty(text);
+    j->query.want_cost = http_param(req, "stats", &text) && !str_empty(text);
+    j->want_stats_per_step = j->query.want_cost && str_is(text, "all");
     return api_limit(req, &j->query.limit) && api_duration(req, "timeout", false, &j->query.timeout_ms) &&
            api_duration(req, "lookback_delta", false, &j->query.lookback_ms) && api_query_text(req, &j->arena, &j->query.expr);
 }
@@ -274,6 +292,38 @@ void page_query_range(http_request *req)
     if (!j)
         return;
     if (range_params(req, j))
+        job_start(j);
+    else
+        job_drop(j);
+}
+
+/* ---- explain: the query is run, and instead of its result its cost is told ---- */
+
+static void run_explain(job *j)
+{
+    query_result r = { 0 };
+    err e = { 0 };
+    if (query_run(j->http->engine, &j->query, &r, &e)) {
+        job_fail(j, &e, "query");
+        return;
+    }
+    api_begin(&j->body);
+    query_cost_json(&r, &j->body);
+    job_end(j, r.warnings, r.warning_count, r.infos, r.info_count);
+    query_result_done(&r);
+}
+
+void page_explain(http_request *req)
+{
+    str text;
+    bool range = http_param(req, "step", &text) || http_param(req, "start", &text);
+    job *j = job_new(req, run_explain);
+    if (!j)
+        return;
+    bool ok = range ? range_params(req, j) : api_time(req, "time", false, clock_now_ms(), &j->query.to_ms) && common_params(req, j);
+    j->query.want_cost = true;
+    j->may_run_here = false;
+    if (ok)
         job_start(j);
     else
         job_drop(j);
@@ -348,6 +398,7 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
     const http_route routes[] = {
         { BOTH, "/api/v1/query", page_query, h, CORS, PROMQL_FORM_MAX },
         { BOTH, "/api/v1/query_range", page_query_range, h, CORS, PROMQL_FORM_MAX },
+        { BOTH, "/api/galen/v1/query/explain", page_explain, h, 0, PROMQL_FORM_MAX },
         { BOTH, "/api/v1/query_exemplars", page_query_exemplars, h, CORS, PROMQL_FORM_MAX },
         { BOTH, "/api/v1/format_query", page_format_query, h, CORS, PROMQL_FORM_MAX },
         { BOTH, "/api/v1/parse_query", page_parse_query, h, CORS, PROMQL_FORM_MAX },

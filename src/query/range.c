@@ -1,4 +1,5 @@
 /* Range vectors: samples of a selector or of a subquery, windows over them, functions over windows. */
+#include "query/cost.h"
 #include "query/functions/slide.h"
 #include "query/parser.h"
 
@@ -30,7 +31,9 @@ static err_kind open_subquery(range_input *r, const grid *g)
     r->inner_grid = (grid){ first, step, (size_t)((to - first) / step) + 1 };
     if (r->inner_grid.n > ev->max_slots)
         return err_set(ev->e, ERR_LIMIT, "query processing would load too many samples into memory in query execution");
+    cost_subquery(ev, 1);
     err_kind k = eval_node(ev, node->subquery.expr, &r->inner_grid, &r->inner);
+    cost_subquery(ev, -1);
     r->len = r->inner.len;
     return k;
 }
@@ -131,6 +134,8 @@ static err_kind slide_quickly(sliding *s, const grid *g, double *slots, bool *re
                   .step_ms = s->input.mod->at ? 0 : g->step_ms, .range_ms = s->input.range_ms };
     windows_find(&w, s->borders, s->borders + g->n);
     *ret_any = s->quick(&w, slots);
+    for (size_t i = 0; ev->cost && i < g->n; i++)
+        cost_add(ev, g, i, w.high[i] - w.low[i]);
     return eval_spend(ev, n + g->n);
 }
 
@@ -157,6 +162,7 @@ static err_kind slide(sliding *s, const function_row *row, const grid *g, double
             w.param[p] = s->params[p] ? s->params[p][i] : 0;
         if (row->over(&w, &slots[i]))
             *ret_any = true;
+        cost_add(s->input.ev, g, i, w.len);
         if (eval_spend(s->input.ev, w.len))
             return s->input.ev->e->kind;
     }

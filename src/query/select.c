@@ -1,6 +1,7 @@
 /* From a selector to samples: compile its matchers, ask the store, decode, look back. */
 #include "query/eval.h"
 #include "base/regex.h"
+#include "query/cost.h"
 #include "query/parser.h"
 
 /* There are no samples beyond what a store takes (2^53 ms); so far, no sum with ranges and offsets overflows. */
@@ -79,6 +80,7 @@ err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_v
     if (eval_look(ev) || store_select_samples(s->selection, s->index, out, ev->e))
         return ev->e->kind;
     ev->samples_read += out->len;
+    cost_hold(ev, out->len);
     if (ev->samples_read > ev->max_read)
         return err_set(ev->e, ERR_LIMIT, "query processing would load too many samples into memory in query execution");
     if (s->scale != 1 || has_nan(out))
@@ -153,6 +155,8 @@ err_kind eval_selector(eval *ev, const ast *node, const grid *g, bool timestamps
             k = value_add(ret, src.at[i].labels);
         if (!k && samples.len && !look_back(ev, node, offset_ms, g, &samples, timestamps, ret->at[ret->len - 1].v))
             value_drop_last(ret);
+        else if (!k && samples.len)
+            cost_add_slots(ev, g, ret->at[ret->len - 1].v);
     }
     vec_done(&samples);
     return k;
