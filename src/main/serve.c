@@ -233,7 +233,7 @@ static bool config_ok(void *ctx, int64_t *ret_loaded_ms)
 }
 
 /* What /api/v1/status/{config,flags,runtimeinfo} tell: the file as it was read, and the flags as they stand. */
-static void describe(house *h)
+static void describe(house *h, const settings *s)
 {
     const serve_options *o = h->options;
     const char *path = o->files.prometheus ? o->files.prometheus : o->files.config;
@@ -247,7 +247,7 @@ static void describe(house *h)
     };
     memcpy(h->flags, flags, sizeof flags);
     query_about about = { .config_yaml = buf_str(&h->config_text), .flags = h->flags, .version = GALEN_VERSION, .data_dir = o->data,
-                          .retention = h->retention, .config_ok = config_ok, .ctx = h };
+                          .retention = h->retention, .config_ok = config_ok, .ctx = h, .external_labels = s->external_labels };
     query_http_about(h->query_http, &about);
 }
 
@@ -264,7 +264,7 @@ static err_kind open_net(house *h, err *e)
      * meanwhile waits, since nothing is answered before the loop runs. */
     if ((k = http_server_listen(h->server, e)) || (k = query_http_open(h->query, h->store, h->server, h->poster, (unsigned)h->settings->query.threads, &h->query_http, e)))
         return k;
-    describe(h);
+    describe(h, h->settings);
     return OK;
 }
 
@@ -340,7 +340,7 @@ static bool reload(void *ctx, err *e)
     h->last_reload_ok = ok;
     if (ok) {
         h->loaded_ms = clock_now_ms();
-        describe(h);
+        describe(h, fresh);
     }
     own_set(reload_gauge(), ok);
     return ok;

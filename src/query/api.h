@@ -27,12 +27,17 @@ struct job {
     int64_t queued_ns;
     query_request query;
     bool want_stats_per_step, want_views;   /* ?stats=all, ?views=1 */
+    bool want_utf8;            /* of /federate: its reader knows names in quotes */
+    str request_body;          /* of /api/v1/read; in `arena` */
+    labels external;           /* external labels, where the page shows them; in `arena` */
     str matches[QUERY_MATCHES_MAX]; size_t match_count;         /* as sent … */
     matcher_set sets[QUERY_MATCHES_MAX]; size_t set_count;      /* … and parsed, by job_matches */
     str label;                 /* of label/…/values */
     bool may_run_here;         /* on the loop's thread, once it is known to be cheap: cheap.c */
     err_kind failed;           /* set by job_fail */
     int status;
+    const char *content_type;  /* NULL: JSON */
+    const char *content_encoding; /* NULL: none yet; gzip may come on top */
     buf body;
 };
 
@@ -43,6 +48,7 @@ struct query_http {
     struct pool *pool;
     struct cheap *cheap;
     query_about about;
+    arena about_arena;         /* of about.external_labels */
     int64_t started_ms;
 };
 
@@ -71,14 +77,19 @@ bool api_duration(http_request *req, const char *name, bool required, int64_t *r
 bool api_limit(http_request *req, size_t *ret);
 bool api_query_text(http_request *req, arena *a, str *ret);
 bool api_matches(http_request *req, job *j);
-/* In the pool: parse what api_matches took. False: the reply says what is wrong. */
-bool job_matches(job *j);
+/* The running configuration's external labels, copied for the job. */
+bool api_external_labels(http_request *req, job *j);
+/* In the pool: parse what api_matches took. */
+CHECKED err_kind job_parse_matches(job *j, err *e);
+bool job_matches(job *j);                              /* false: the reply says what is wrong */
 
 /* ---- envelope ---- */
 void api_reply(http_request *req, int status, str json);
 void api_error(http_request *req, int status, const char *type, const char *fmt, ...) PRINTF_LIKE(4, 5);
 /* A job's reply is this error. */
 void job_fail(job *j, const err *e, const char *param);
+/* The status Prometheus gives to an error of the evaluator or the store, and its word for the type. */
+int api_status_of(err_kind k, const char **ret_type);
 /* An error of the evaluator or the store, with the status Prometheus gives it. `param`: whose fault it is, or NULL. */
 void api_error_body(buf *out, int *ret_status, const err *e, const char *param);
 void api_begin(buf *out);                              /* {"status":"success","data": */
@@ -102,4 +113,8 @@ void page_config(http_request *req);
 void page_flags(http_request *req);
 void page_walreplay(http_request *req);
 void page_features(http_request *req);
+void page_federate(http_request *req);
+void page_read(http_request *req);
+void run_read(job *j);                                 /* of page_read, for the fuzzer */
+#define READ_BODY_MAX (1u << 20)
 void page_tsdb(http_request *req);

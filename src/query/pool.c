@@ -39,7 +39,9 @@ static void deliver(void *ctx)
     if (j->req) {
         j->req->on_close = NULL;
         j->req->user = NULL;
-        api_reply(j->req, j->status, buf_str(&j->body));
+        http_header fields[] = { { STR("Content-Type"), str_from(j->content_type ? j->content_type : "application/json") },
+                                 { STR("Content-Encoding"), str_from(j->content_encoding) } };
+        http_reply_headers(j->req, j->status, fields, j->content_encoding ? 2 : 1, buf_str(&j->body));
     }
     job_drop(j);
 }

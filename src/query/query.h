@@ -108,13 +108,14 @@ typedef struct query_http query_http;
  * beyond that the answer is 503 at once. A client that goes away cancels its query. */
 #define QUERY_QUEUE_MAX 256
 /* What /api/v1/status/{config,flags,runtimeinfo,buildinfo} tell of the process; strings are borrowed and must
- * outlive the room. All may be empty. Set once, before the first request. */
+ * outlive the room, except the labels, which are copied. All may be empty. Set on the loop's thread, again after a reload. */
 typedef struct query_about {
     str config_yaml;
     const char *const *flags;         /* name, value, name, value, NULL */
     const char *version, *revision, *build_date, *data_dir, *retention;
     bool (*config_ok)(void *ctx, int64_t *ret_loaded_ms);  /* did the last reload succeed, and when; may be NULL */
     void *ctx;
+    labels external_labels;           /* what /federate and remote read add to series that lack them */
 } query_about;
 void query_http_about(query_http *h, const query_about *about);
 err_kind query_http_open(query_engine *q, store *s, http_server *server, net_poster *poster, unsigned threads, query_http **ret, err *e);

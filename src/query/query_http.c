@@ -37,14 +37,22 @@ static const struct { err_kind kind; int status; const char *type; } answers[] =
     { ERR_UNAVAILABLE, 503, "unavailable" }, { ERR_FULL, 503, "unavailable" },
 };
 
+int api_status_of(err_kind k, const char **ret_type)
+{
+    for (size_t i = 0; i < COUNT_OF(answers); i++)
+        if (answers[i].kind == k) {
+            *ret_type = answers[i].type;
+            return answers[i].status;
+        }
+    *ret_type = "internal";
+    return 500;
+}
+
 void api_error_body(buf *out, int *ret_status, const err *e, const char *param)
 {
     char text[700], whole[800];
-    const char *type = "internal";
-    *ret_status = 500;
-    for (size_t i = 0; i < COUNT_OF(answers); i++)
-        if (answers[i].kind == e->kind)
-            type = answers[i].type, *ret_status = answers[i].status;
+    const char *type;
+    *ret_status = api_status_of(e->kind, &type);
     err_format(text, sizeof text, e);
     if (param && *ret_status == 400)
         snprintf(whole, sizeof whole, "invalid parameter \"%s\": %s", param, text);
@@ -176,22 +184,37 @@ bool api_matches(http_request *req, job *j)
     return true;
 }
 
-bool job_matches(job *j)
+bool api_external_labels(http_request *req, job *j)
+{
+    if (labels_to_arena(&j->arena, j->http->about.external_labels, &j->external) == OK)
+        return true;
+    api_error(req, 500, "internal", "out of memory");
+    return false;
+}
+
+err_kind job_parse_matches(job *j, err *e)
 {
     for (; j->set_count < j->match_count; j->set_count++) {
         matcher *m = NULL;
         size_t n = 0;
-        err e = { 0 };
-        if (promql_parse_selector(j->matches[j->set_count], &j->arena, &m, &n, &e)) {
-            if (strstr(e.message, "at least one non-empty matcher"))
-                err_set(&e, ERR_PARSE, "match[] must contain at least one non-empty matcher");
-            e.kind = e.kind == ERR_LIMIT ? ERR_PARSE : e.kind; /* too long: the asker's mistake, not the query's */
-            api_error_body(&j->body, &j->status, &e, "match[]");
-            return false;
+        if (promql_parse_selector(j->matches[j->set_count], &j->arena, &m, &n, e)) {
+            if (strstr(e->message, "at least one non-empty matcher"))
+                err_set(e, ERR_PARSE, "match[] must contain at least one non-empty matcher");
+            e->kind = e->kind == ERR_LIMIT ? ERR_PARSE : e->kind; /* too long: the asker's mistake, not the query's */
+            return e->kind;
         }
         j->sets[j->set_count] = (matcher_set){ m, n };
     }
-    return true;
+    return OK;
+}
+
+bool job_matches(job *j)
+{
+    err e = { 0 };
+    if (job_parse_matches(j, &e) == OK)
+        return true;
+    api_error_body(&j->body, &j->status, &e, "match[]");
+    return false;
 }
 
 /* ---- query, query_range ---- */
@@ -394,7 +417,7 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
     query_http *h = mem_zalloc(sizeof *h);
     if (!h)
         return err_nomem(e);
-    *h = (query_http){ .engine = q, .store = s, .poster = poster, .started_ms = clock_now_ms() };
+    *h = (query_http){ .engine = q, .store = s, .poster = poster, .started_ms = clock_now_ms(), .about_arena = ARENA_INIT(16u << 20) };
     const http_route routes[] = {
         { BOTH, "/api/v1/query", page_query, h, CORS, PROMQL_FORM_MAX },
         { BOTH, "/api/v1/query_range", page_query_range, h, CORS, PROMQL_FORM_MAX },
@@ -405,6 +428,8 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { BOTH, "/api/v1/series", page_series, h, CORS, PROMQL_FORM_MAX },
         { BOTH, "/api/v1/labels", page_labels, h, CORS, PROMQL_FORM_MAX },
         { GET, "/api/v1/label/:name/values", page_label_values, h, CORS, 0 },
+        { GET, "/federate", page_federate, h, 0, 0 },
+        { HTTP_POST, "/api/v1/read", page_read, h, 0, READ_BODY_MAX },
         { GET, "/api/v1/status/buildinfo", page_buildinfo, h, CORS, 0 },
         { GET, "/api/v1/status/runtimeinfo", page_runtimeinfo, h, 0, 0 },
         { GET, "/api/v1/status/config", page_config, h, 0, 0 },
@@ -428,6 +453,10 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
 void query_http_about(query_http *h, const query_about *about)
 {
     h->about = *about;
+    h->about.external_labels = (labels){ NULL, 0 };
+    arena_reset(&h->about_arena);
+    if (labels_to_arena(&h->about_arena, about->external_labels, &h->about.external_labels))
+        log_error("external labels are left out, memory is short");
 }
 
 void query_http_close(query_http *h)
@@ -436,5 +465,6 @@ void query_http_close(query_http *h)
         return;
     query_pool_close(h->pool);
     cheap_free(h->cheap);
+    arena_done(&h->about_arena);
     mem_free(h);
 }
