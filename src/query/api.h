@@ -114,7 +114,7 @@ void page_flags(http_request *req);
 void page_walreplay(http_request *req);
 void page_features(http_request *req);
 void page_federate(http_request *req);
-void page_read(http_request *req);
-void run_read(job *j);                                 /* of page_read, for the fuzzer */
+void page_remote_read(http_request *req);
+void run_remote_read(job *j);                                 /* of page_remote_read, for the fuzzer */
 #define READ_BODY_MAX (1u << 20)
 void page_tsdb(http_request *req);

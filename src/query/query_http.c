@@ -429,7 +429,7 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { BOTH, "/api/v1/labels", page_labels, h, CORS, PROMQL_FORM_MAX },
         { GET, "/api/v1/label/:name/values", page_label_values, h, CORS, 0 },
         { GET, "/federate", page_federate, h, 0, 0 },
-        { HTTP_POST, "/api/v1/read", page_read, h, 0, READ_BODY_MAX },
+        { HTTP_POST, "/api/v1/read", page_remote_read, h, 0, READ_BODY_MAX },
         { GET, "/api/v1/status/buildinfo", page_buildinfo, h, CORS, 0 },
         { GET, "/api/v1/status/runtimeinfo", page_runtimeinfo, h, 0, 0 },
         { GET, "/api/v1/status/config", page_config, h, 0, 0 },

@@ -32,7 +32,7 @@ FUZZ(input)
         http.store = stored();
         http.engine = query_engine_new(http.store, NULL);
     }
-    run_read(&j);
+    run_remote_read(&j);
     if (j.status != 200 && (j.status < 400 || !j.body.len))
         __builtin_trap();
     buf_done(&j.body);

@@ -246,7 +246,7 @@ static void fail(job *j, const err *e)
     j->content_encoding = NULL;
 }
 
-void run_read(job *j)
+void run_remote_read(job *j)
 {
     reader r = { .job = j, .arena = ARENA_INIT(READ_ARENA_MAX), .series = ARENA_INIT(READ_ARENA_MAX), .plain = BUF_INIT(QUERY_REPLY_MAX),
                  .chunk_bytes = BUF_INIT(QUERY_REPLY_MAX) };
@@ -263,9 +263,9 @@ void run_read(job *j)
     arena_done(&r.arena);
 }
 
-void page_read(http_request *req)
+void page_remote_read(http_request *req)
 {
-    job *j = job_new(req, run_read);
+    job *j = job_new(req, run_remote_read);
     if (!j)
         return;
     bool ok = api_external_labels(req, j);
