@@ -112,6 +112,23 @@ static void on_watch_change(void *ctx, const char *replica_id)
         h->look_timer = net_timer_start(&h->loop, LOOK_AGAIN_MS, 0, look_again, h);
 }
 
+/* ?match_target={job="x"}: watch knows no PromQL, query does. */
+static err_kind selects(void *ctx, str selector, labels l, bool *ret, err *e)
+{
+    AUTO(arena_done) arena a = ARENA_INIT(1u << 20);
+    matcher *m;
+    size_t n, i = 0;
+    UNUSED(ctx);
+    err_kind k = promql_parse_selector(selector, &a, &m, &n, e);
+    if (k)
+        return k;
+    while (i < n && matcher_match(&m[i], labels_get(l, m[i].name)))
+        i++;
+    *ret = i == n;
+    promql_selector_done(m, n);
+    return OK;
+}
+
 /* ---- data folder ---- */
 
 static err_kind take_lock(house *h, const char *data, err *e)
@@ -281,7 +298,7 @@ static err_kind open_rooms(house *h, err *e)
 {
     settings *s = h->settings;
     sample_sink sink = remote_sink(h->remote);
-    watch_deps w = { &h->loop, h->client, sink, h->audit, h->state, h->options->data, http_server_port(h->server) };
+    watch_deps w = { &h->loop, h->client, sink, h->audit, h->state, h->options->data, http_server_port(h->server), selects, h };
     err_kind k = watch_open(&w, TAKE(s->watch), &h->watch, e);
     if (k)
         return k;

@@ -1,7 +1,9 @@
 /* The pages as a client meets them, over loopback on a real loop. */
 #include "base/test.h"
 #include "net/net.h"
-#include "query/query.h"
+#include "metric/prompb.h"
+#include "query/api.h"
+#include <snappy-c.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -16,11 +18,13 @@ typedef struct bench {
     bool answered, closed;
     int status;
     char body[8192];
+    size_t body_len;
+    bool packed;
 } bench;
 
-static void add_sample(bench *b, const char *name, const char *job, double v)
+static void add_sample(bench *b, const char *name, const char *job_name, double v)
 {
-    label at[] = { { METRIC_NAME, str_from(name) }, { STR("job"), str_from(job) } };
+    label at[] = { { METRIC_NAME, str_from(name) }, { STR("job"), str_from(job_name) } };
     sample_row row = { .labels = { at, 2 }, .t_ms = 1000000, .v = v };
     err e = { 0 };
     CHECK_OK(store_append(b->store, &row, 1, NULL, &e), e);
@@ -71,7 +75,9 @@ static void on_answer(void *ctx, const http_response *res)
     bench *b = ctx;
     b->answered = true;
     b->status = res->status;
-    str_copy(b->body, sizeof b->body, res->body);
+    b->body_len = MIN(res->body.len, sizeof b->body - 1);
+    memcpy(b->body, res->body.ptr ? res->body.ptr : "", b->body_len);
+    b->body[b->body_len] = '\0';
 }
 
 static http_fetch *send_form(bench *b, const char *path, str form)
@@ -135,16 +141,22 @@ static const struct { const char *path; int status; const char *want; } pages[] 
     { "/api/v1/status/tsdb", 200, "\"numSeries\":5" },
 };
 
+/* libcurl takes no raw braces, quotes or brackets. */
+static void get_raw(bench *b, const char *raw)
+{
+    char path[300];
+    size_t n = 0;
+    for (const char *c = raw; *c; c++)
+        n += (size_t)snprintf(path + n, sizeof path - n, strchr("{}\"[]", *c) ? "%%%02X" : "%c", (unsigned)*c);
+    get(b, path);
+}
+
 TEST(query_http_answers_as_prometheus_does)
 {
     bench b;
     bench_open(&b);
     for (size_t i = 0; i < COUNT_OF(pages); i++) {
-        char path[300];
-        size_t n = 0;
-        for (const char *c = pages[i].path; *c; c++) /* libcurl takes no raw braces, quotes or brackets */
-            n += (size_t)snprintf(path + n, sizeof path - n, strchr("{}\"[]", *c) ? "%%%02X" : "%c", (unsigned)*c);
-        get(&b, path);
+        get_raw(&b, pages[i].path);
         CHECK_MSG(b.status == pages[i].status, "%s: status %d: %s", pages[i].path, b.status, b.body);
         CHECK_MSG(strstr(b.body, pages[i].want), "%s: %s", pages[i].path, b.body);
     }
@@ -204,5 +216,150 @@ TEST(query_http_closes_while_queries_run)
         ask(&b, HEAVY);
     for (int i = 0; i < 20; i++)
         uv_run(&b.loop, UV_RUN_NOWAIT);
+    bench_close(&b);
+}
+
+/* ---- /federate ---- */
+
+static void add_now(bench *b, const char *name, const char *label_name, const char *value, int64_t age_ms, double v)
+{
+    label at[] = { { METRIC_NAME, str_from(name) }, { str_from(label_name), str_from(value) } };
+    sample_row row = { .labels = { at, 2 }, .t_ms = clock_now_ms() - age_ms, .v = v };
+    err e = { 0 };
+    CHECK_OK(store_append(b->store, &row, 1, NULL, &e), e);
+}
+
+static const label here[] = { { STR_INIT("job"), STR_INIT("mine") }, { STR_INIT("region"), STR_INIT("here") } };
+
+static void say_external(bench *b)
+{
+    query_about about = { .external_labels = { here, 2 } };
+    query_http_about(b->http, &about);
+}
+
+TEST(federate_shows_the_newest_samples_with_external_labels)
+{
+    bench b;
+    char want[300];
+    bench_open(&b);
+    say_external(&b);
+    clock_fake(1763712930000);
+    add_now(&b, "fresh", "job", "x", 60000, 1);
+    add_now(&b, "fresh", "job", "x", 1000, 2);
+    add_now(&b, "fresh", "instance", "i\"1\\\n", 1000, 3);
+    add_now(&b, "ended", "job", "x", 2000, 1);
+    add_now(&b, "ended", "job", "x", 1000, stale_nan());
+    add_now(&b, "a.b", "c-d", "x", 1000, 0.5);
+    get_raw(&b, "/federate?match[]={__name__=~\"fresh|ended|up|a.b\"}&match[]=fresh");
+    CHECK_EQ(b.status, 200);
+    snprintf(want, sizeof want, "# TYPE a_b untyped\na_b{c_d=\"x\",job=\"mine\",region=\"here\",instance=\"\"} 0.5 %" PRId64 "\n"
+             "# TYPE fresh untyped\nfresh{instance=\"i\\\"1\\\\\\n\",job=\"mine\",region=\"here\"} 3 %" PRId64 "\n"
+             "fresh{job=\"x\",region=\"here\",instance=\"\"} 2 %" PRId64 "\n", clock_now_ms() - 1000, clock_now_ms() - 1000, clock_now_ms() - 1000);
+    CHECK_STR(str_from(b.body), want); /* up is old, ended has ended */
+    get_raw(&b, "/federate?match[]=fresh{");
+    CHECK_EQ(b.status, 400);
+    CHECK_CONTAINS(str_from(b.body), "1:7: parse error");
+    get_raw(&b, "/federate");
+    CHECK_EQ(b.status, 200);
+    CHECK_STR(str_from(b.body), "");
+    clock_real();
+    bench_close(&b);
+}
+
+/* ---- /api/v1/read ---- */
+
+/* Straight to the page's work: libcurl refuses an answer in snappy. */
+static void ask_read(bench *b, str message, bool packed)
+{
+    char room[4096];
+    size_t size = sizeof room;
+    CHECK_EQ(snappy_compress(message.ptr, message.len, room, &size), SNAPPY_OK);
+    job j = { .http = b->http, .arena = ARENA_INIT(1u << 20), .body = BUF_INIT(1u << 20), .external = { here, 2 },
+              .request_body = packed ? str_of(room, size) : message };
+    run_remote_read(&j);
+    b->status = j.status;
+    b->body_len = MIN(j.body.len, sizeof b->body - 1);
+    memcpy(b->body, j.body.ptr, b->body_len);
+    b->body[b->body_len] = '\0';
+    b->packed = j.content_encoding && strcmp(j.content_encoding, "snappy") == 0;
+    buf_done(&j.body);
+    arena_done(&j.arena);
+}
+
+static void ask_series(bench *b, const prompb_matcher *m, size_t n, bool chunks)
+{
+    AUTO(buf_done) buf out = BUF_INIT(1u << 16);
+    prompb_query q = { .from_ms = 0, .to_ms = 2000000, .matchers = (prompb_matcher *)(uintptr_t)m, .matcher_count = n };
+    prompb_read_request r = { .queries = &q, .query_count = 1, .accepts_chunks = chunks, .accepts_samples = true };
+    prompb_put_read_request(&out, &r);
+    ask_read(b, buf_str(&out), true);
+}
+
+TEST(remote_read_answers_with_samples)
+{
+    static const prompb_matcher m[] = { { PROMPB_EQ, STR_INIT("__name__"), STR_INIT("up") }, { PROMPB_RE, STR_INIT("job"), STR_INIT("x|z") },
+                                        { PROMPB_EQ, STR_INIT("region"), STR_INIT("here") } };
+    bench b;
+    AUTO(arena_done) arena a = ARENA_INIT(1u << 20);
+    char plain[4096];
+    size_t size = sizeof plain, n;
+    prompb_result *results;
+    err e = { 0 };
+    bench_open(&b);
+    ask_series(&b, m, 3, false);
+    CHECK_EQ(b.status, 200);
+    CHECK(b.packed);
+    CHECK_EQ(snappy_uncompress(b.body, b.body_len, plain, &size), SNAPPY_OK);
+    CHECK_OK(prompb_read_response_decode(str_of(plain, size), &a, &results, &n, &e), e);
+    CHECK_EQ(n, 1);
+    CHECK_EQ(results[0].len, 1);
+    const prompb_series *s = &results[0].series[0];
+    CHECK_STR(labels_get(s->labels, STR("job")), "x"); /* its own, not the external one */
+    CHECK_STR(labels_get(s->labels, STR("region")), "here");
+    CHECK_EQ(s->sample_count, 1);
+    CHECK_EQ(s->samples[0].t_ms, 1000000);
+    CHECK_DOUBLE(s->samples[0].v, 1);
+    bench_close(&b);
+}
+
+TEST(remote_read_streams_chunks)
+{
+    static const prompb_matcher m = { PROMPB_EQ, STR_INIT("__name__"), STR_INIT("up") };
+    bench b;
+    AUTO(arena_done) arena a = ARENA_INIT(1u << 20);
+    prompb_chunked c;
+    err e = { 0 };
+    int more, series = 0;
+    bench_open(&b);
+    ask_series(&b, &m, 1, true);
+    CHECK_EQ(b.status, 200);
+    prompb_frames f = { .rest = str_of(b.body, b.body_len) };
+    while ((more = prompb_next_chunked(&f, &a, &c, &e)) > 0) {
+        CHECK_EQ(c.chunk_count, 1);
+        CHECK_EQ(c.chunks[0].kind, PROMPB_CHUNK_XOR);
+        CHECK_EQ(c.chunks[0].min_ms, 1000000);
+        series++;
+    }
+    CHECK_OK(more, e);
+    CHECK_EQ(series, 2);
+    bench_close(&b);
+}
+
+TEST(remote_read_refuses_what_it_cannot_read)
+{
+    static const prompb_matcher bad = { PROMPB_RE, STR_INIT("job"), STR_INIT("(") };
+    bench b;
+    bench_open(&b);
+    ask_read(&b, STR("garbage"), false);
+    CHECK_EQ(b.status, 400);
+    CHECK_CONTAINS(str_from(b.body), "snappy");
+    ask_read(&b, STR("\xff\xff\xff"), true);
+    CHECK_EQ(b.status, 400);
+    ask_read(&b, STR("\xff\xff\xff\xff\x0fxx"), false); /* says it unpacks to 4 GiB */
+    CHECK_EQ(b.status, 400);
+    CHECK_CONTAINS(str_from(b.body), "unpacks to more than");
+    ask_series(&b, &bad, 1, false);
+    CHECK_EQ(b.status, 400);
+    CHECK_CONTAINS(str_from(b.body), "missing )");
     bench_close(&b);
 }

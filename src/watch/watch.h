@@ -42,6 +42,10 @@ typedef struct watch_deps {
     state_db *state;            /* supervised processes survive us; NULL in tests */
     const char *data_dir;       /* engine output goes to DATA/spool/<replica>.log */
     int own_port;               /* discovery skips it */
+    /* Does the series selector (text) match these labels? For ?match_target=…; NULL: the parameter is refused.
+     * ERR_PARSE: not a selector. */
+    err_kind (*selects)(void *ctx, str selector, labels l, bool *ret, err *e);
+    void *selects_ctx;
 } watch_deps;
 err_kind watch_open(const watch_deps *deps, watch_config *take_config, watch **ret, err *e);
 /* Swap the configuration: unchanged targets and processes go on undisturbed. */

@@ -7,9 +7,7 @@
 #include "watch/watch_room.h"
 #include <stdio.h>
 
-#define ANSWER_MAX (64u << 20)
-
-static void reply_json(http_request *req, buf *out)
+void watch_reply_json(http_request *req, buf *out)
 {
     if (buf_failed(out))
         http_reply_err(req, &(err){ .kind = out->failed,
@@ -18,7 +16,7 @@ static void reply_json(http_request *req, buf *out)
         http_reply(req, 200, "application/json", buf_str(out));
 }
 
-static json_writer begin_answer(buf *out)
+json_writer watch_begin_answer(buf *out)
 {
     json_writer w = json_writer_to(out);
     json_begin(&w, '{');
@@ -54,8 +52,7 @@ static void put_target(json_writer *w, str pool_name, const target_info *t)
     json_end(w, '}');
 }
 
-/* Every target with its pool's name, replicas first; NULL beyond the last. */
-static target *target_at(watch *w, size_t i, str *ret_pool)
+target *watch_target_at(watch *w, size_t i, str *ret_pool)
 {
     for (size_t r = 0; r < w->replicas.len; r++) {
         target *t = replica_target(w->replicas.at[r]);
@@ -82,7 +79,7 @@ static void put_active(json_writer *j, watch *w, str filter)
 {
     target *t;
     str name;
-    for (size_t i = 0; (t = target_at(w, i, &name)); i++) {
+    for (size_t i = 0; (t = watch_target_at(w, i, &name)); i++) {
         target_info info = target_info_of(t);
         if (wanted(filter, name))
             put_target(j, name, &info);
@@ -135,10 +132,10 @@ static void handle_targets(http_request *req)
 {
     watch *w = req->route_ctx;
     str state = STR_EMPTY, filter = STR_EMPTY;
-    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
+    AUTO(buf_done) buf out = BUF_INIT(WATCH_ANSWER_MAX);
     http_param(req, "state", &state);
     http_param(req, "scrapePool", &filter);
-    json_writer j = begin_answer(&out);
+    json_writer j = watch_begin_answer(&out);
     json_begin(&j, '{');
     json_key(&j, "activeTargets");
     json_begin(&j, '[');
@@ -153,15 +150,15 @@ static void handle_targets(http_request *req)
     put_dropped_counts(&j, w);
     json_end(&j, '}');
     json_end(&j, '}');
-    reply_json(req, &out);
+    watch_reply_json(req, &out);
 }
 
 static void handle_pools(http_request *req)
 {
     watch *w = req->route_ctx;
-    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
+    AUTO(buf_done) buf out = BUF_INIT(WATCH_ANSWER_MAX);
     AUTO(map_done) map seen = MAP_INIT;
-    json_writer j = begin_answer(&out);
+    json_writer j = watch_begin_answer(&out);
     json_begin(&j, '{');
     json_key(&j, "scrapePools");
     json_begin(&j, '[');
@@ -176,115 +173,15 @@ static void handle_pools(http_request *req)
     json_end(&j, ']');
     json_end(&j, '}');
     json_end(&j, '}');
-    reply_json(req, &out);
-}
-
-/* ---- metadata ---- */
-static int64_t limit_of(http_request *req, const char *name)
-{
-    str text;
-    int64_t n;
-    return http_param(req, name, &text) && str_to_i64(text, &n) && n >= 0 ? n : -1;
-}
-
-/* Prometheus says "unknown" where # TYPE was missing; the rest are its words. */
-static void put_meta(json_writer *j, exposition_meta m)
-{
-    json_put_cstr(j, "type", metric_type_name(m.type));
-    json_put_str(j, "help", m.help);
-    json_put_str(j, "unit", m.unit);
-}
-
-/* Everything that targets and senders said about their metrics: first each target's page, then what came by remote
- * write, whose target has no labels. */
-typedef struct meta_walk {
-    watch *w;
-    size_t target, family;
-} meta_walk;
-
-static bool meta_next(meta_walk *at, exposition_meta *ret, labels *ret_target)
-{
-    str pool_name;
-    target *t;
-    for (; (t = target_at(at->w, at->target, &pool_name)); at->target++, at->family = 0) {
-        const page_cache *page = target_page(t);
-        if (at->family == page_meta_count(page))
-            continue;
-        *ret = page_meta_at(page, at->family++);
-        *ret_target = target_info_of(t).labels;
-        return true;
-    }
-    const meta_book *received = receiver_metadata(at->w->receiver);
-    if (at->family == meta_book_len(received))
-        return false;
-    *ret = meta_book_at(received, at->family++);
-    *ret_target = (labels){ NULL, 0 };
-    return true;
-}
-
-static void handle_targets_metadata(http_request *req)
-{
-    meta_walk at = { .w = req->route_ctx };
-    str metric = STR_EMPTY;
-    int64_t limit = limit_of(req, "limit"), put = 0;
-    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
-    exposition_meta m;
-    labels from;
-    http_param(req, "metric", &metric);
-    json_writer j = begin_answer(&out);
-    json_begin(&j, '[');
-    while ((limit < 0 || put < limit) && meta_next(&at, &m, &from)) {
-        if (metric.len && !str_eq(metric, m.family))
-            continue;
-        json_begin(&j, '{');
-        labels_json(&j, "target", from);
-        if (!metric.len)
-            json_put_str(&j, "metric", m.family);
-        put_meta(&j, m);
-        json_end(&j, '}');
-        put++;
-    }
-    json_end(&j, ']');
-    json_end(&j, '}');
-    reply_json(req, &out);
-}
-
-/* One entry a family: the first target that tells of it speaks for all (Prometheus lists each different wording). */
-static void handle_metadata(http_request *req)
-{
-    meta_walk at = { .w = req->route_ctx };
-    str metric = STR_EMPTY;
-    int64_t limit = limit_of(req, "limit");
-    AUTO(buf_done) buf out = BUF_INIT(ANSWER_MAX);
-    AUTO(map_done) map seen = MAP_INIT;
-    exposition_meta m;
-    labels from;
-    http_param(req, "metric", &metric);
-    json_writer j = begin_answer(&out);
-    json_begin(&j, '{');
-    while ((limit < 0 || (int64_t)seen.len < limit) && meta_next(&at, &m, &from)) {
-        if ((metric.len && !str_eq(metric, m.family)) || map_has(&seen, m.family))
-            continue;
-        if (map_set(&seen, m.family, at.w))
-            break;
-        json_key_str(&j, m.family);
-        json_begin(&j, '[');
-        json_begin(&j, '{');
-        put_meta(&j, m);
-        json_end(&j, '}');
-        json_end(&j, ']');
-    }
-    json_end(&j, '}');
-    json_end(&j, '}');
-    reply_json(req, &out);
+    watch_reply_json(req, &out);
 }
 
 err_kind watch_routes(watch *w, http_server *s, err *e)
 {
     const http_route routes[] = {
         { HTTP_GET, "/api/v1/targets", handle_targets, w, HTTP_ROUTE_CORS, 0 },
-        { HTTP_GET, "/api/v1/targets/metadata", handle_targets_metadata, w, HTTP_ROUTE_CORS, 0 },
-        { HTTP_GET, "/api/v1/metadata", handle_metadata, w, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/targets/metadata", watch_targets_metadata_page, w, HTTP_ROUTE_CORS, 0 },
+        { HTTP_GET, "/api/v1/metadata", watch_metadata_page, w, HTTP_ROUTE_CORS, 0 },
         { HTTP_GET, "/api/v1/scrape_pools", handle_pools, w, HTTP_ROUTE_CORS, 0 },
         { HTTP_POST, "/api/v1/write", remote_write_handle, w->receiver, HTTP_ROUTE_LOCAL, REMOTE_WRITE_MAX_BODY },
     };

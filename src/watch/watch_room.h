@@ -25,3 +25,13 @@ struct watch {
     void (*on_change)(void *ctx, const char *replica_id);
     void *on_change_ctx;
 };
+
+/* ---- the pages (watch_http.c, metadata_http.c) ---- */
+#define WATCH_ANSWER_MAX (64u << 20)
+/* {"status":"success","data": … the caller writes the data and the closing brace. */
+json_writer watch_begin_answer(buf *out);
+void watch_reply_json(http_request *req, buf *out);
+/* Every target with its pool's name, replicas first; NULL beyond the last. */
+target *watch_target_at(watch *w, size_t i, str *ret_pool);
+void watch_metadata_page(http_request *req);
+void watch_targets_metadata_page(http_request *req);

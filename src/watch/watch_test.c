@@ -218,6 +218,21 @@ TEST(the_routes_speak_prometheuss_language)
     CHECK_STR(str_from(a.body), "{\"status\":\"success\",\"data\":{\"scrapePools\":[\"j\",\"k\",\"d\"]}}");
     a = ask(&w, api, "/api/v1/metadata", NULL, 0, STR_EMPTY);
     CHECK_CONTAINS(str_from(a.body), "\"a\":[{\"type\":\"counter\",\"help\":\"What a is.\",\"unit\":\"\"}]");
+    a = ask(&w, api, "/api/v1/metadata?limit=0", NULL, 0, STR_EMPTY);
+    CHECK_STR(str_from(a.body), "{\"status\":\"success\",\"data\":{}}");
+    a = ask(&w, api, "/api/v1/metadata?limit_per_metric=1&metric=a", NULL, 0, STR_EMPTY);
+    CHECK_STR(str_from(a.body), "{\"status\":\"success\",\"data\":{\"a\":[{\"type\":\"counter\",\"help\":\"What a is.\",\"unit\":\"\"}]}}");
+    a = ask(&w, api, "/api/v1/metadata?metric=llm_requests_running&views=1", NULL, 0, STR_EMPTY);
+    CHECK_CONTAINS(str_from(a.body), "\"llm_requests_running\":[{\"type\":\"gauge\"");
+    a = ask(&w, api, "/api/v1/metadata?limit=x", NULL, 0, STR_EMPTY);
+    CHECK_EQ(a.status, 400);
+    CHECK_CONTAINS(str_from(a.body), "\"errorType\":\"bad_data\",\"error\":\"limit must be a number\"");
+    a = ask(&w, api, "/api/v1/metadata?limit_per_metric=x", NULL, 0, STR_EMPTY);
+    CHECK_CONTAINS(str_from(a.body), "limit_per_metric must be a number");
+    a = ask(&w, api, "/api/v1/targets/metadata?limit=x", NULL, 0, STR_EMPTY);
+    CHECK_EQ(a.status, 400);
+    a = ask(&w, api, "/api/v1/targets/metadata?limit=0", NULL, 0, STR_EMPTY);
+    CHECK_STR(str_from(a.body), "{\"status\":\"success\",\"data\":[]}");
     a = ask(&w, api, "/api/v1/targets/metadata?metric=a", NULL, 0, STR_EMPTY);
     CHECK_CONTAINS(str_from(a.body), "\"target\":{\"instance\":\"i\",\"job\":\"j\"}");
     /* __name__="pushed", one sample of 1 at 7 ms; then a series without a name */
