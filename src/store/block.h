@@ -29,13 +29,11 @@ enum { BLOCK_LIST_GAPS, BLOCK_LIST_RUNS, BLOCK_LIST_BITMAP };
 #define BLOCK_DAMAGED_SUFFIX ".damaged"             /* behind the name of a file that could not be read */
 
 /* ---- writing ---- */
-/* What a chunk's bytes are: chunk.h's bits, or a run of native histograms (histogram_chunk.h), kept as it is. */
-typedef enum chunk_kind { CHUNK_XOR, CHUNK_HISTOGRAM } chunk_kind;
 typedef struct block_chunk {
     str bytes;
     int64_t min_t_ms, max_t_ms;
     uint32_t count;
-    chunk_kind kind;
+    chunk_kind kind;             /* runs of histograms are kept as they are */
 } block_chunk;
 /* What the block stands for: with the WAL up to `wal_segment` replayed, samples before cut_t_ms are here. */
 typedef struct block_cover { uint32_t wal_segment; int64_t cut_t_ms; } block_cover;

@@ -7,10 +7,8 @@ typedef struct made { chunk *chunks[6]; block_chunk metas[6]; label labels[6][2]
 static void make(made *m)
 {
     for (size_t i = 0; i < COUNT_OF(m->series); i++) {
-        m->chunks[i] = chunk_new(3);
+        m->chunks[i] = chunk_of((const sample[]){ { 1000, (double)i }, { 2000, (double)i }, { 3000, (double)i } }, 3);
         CHECK(m->chunks[i]);
-        for (int j = 0; j < 3; j++)
-            CHECK_EQ(chunk_append(m->chunks[i], 1000 * (j + 1), (double)i), OK);
         snprintf(m->text[i], sizeof m->text[i], "w%zu", i - 1);
         m->labels[i][0] = (label){ METRIC_NAME, STR("up") };
         m->labels[i][1] = (label){ STR("who"), str_from(m->text[i]) };

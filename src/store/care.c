@@ -12,44 +12,37 @@
 #include "store/blocks.h"
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define CUT_RETRY_NS (60 * NS_PER_S)          /* after a cut that failed: the disk may be full */
 
 /* ---- the block ---- */
 
-static int by_labels(const void *a, const void *b)
+static err_kind write_series(handover *h, block_writer *w, err *e)
 {
-    return labels_cmp(((const block_series *)a)->labels, ((const block_series *)b)->labels);
+    labels l;
+    const block_chunk *chunks;
+    size_t n;
+    err_kind k;
+    while (!(k = handover_next(h, &l, &chunks, &n)))
+        if ((k = block_writer_add(w, l, chunks, n, e)))
+            return k;
+    return k == ERR_NOT_FOUND ? OK : err_nomem(e);
 }
 
-static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segment, err *e)
+static err_kind write_block(store *s, handover *h, uint32_t segment, err *e)
 {
-    block_series *all = arena_array(&h->arena, block_series, h->series.len);
-    size_t n = 0;
-    if (!all)
-        return err_nomem(e);
-    for (size_t i = 0; i < h->series.len; i++) {
-        if (holding_block_series(h, &h->series.at[i], cut_ms, &all[n]))
-            return err_nomem(e);
-        n += all[n].len > 0;
-    }
-    if (n == 0)
-        return OK;
-    qsort(all, n, sizeof *all, by_labels);
     char path[FILE_PATH_MAX];
     uint32_t number;
     block_writer *w;
     err_kind k = blocks_begin(s, &s->blocks, path, &number, e);
     if (k || (k = block_writer_open(path, &w, e)))
         return k;
-    for (size_t i = 0; !k && i < n; i++)
-        k = block_writer_add(w, all[i].labels, all[i].chunks, all[i].len, e);
-    if (k) {
+    k = write_series(h, w, e);
+    if (k || block_writer_series(w) == 0) {
         block_writer_abort(w);
         return k;
     }
-    if ((k = block_writer_close(w, (block_cover){ segment, cut_ms }, e)))
+    if ((k = block_writer_close(w, (block_cover){ segment, h->cut_ms }, e)))
         return k;
     if ((k = blocks_show(s, &s->blocks, path, number, e)))
         (void)file_remove(path, NULL); /* the head still has it all */
@@ -58,13 +51,12 @@ static err_kind write_block(store *s, holding *h, int64_t cut_ms, uint32_t segme
 
 static err_kind cut_block(store *s, int64_t cut_ms, uint32_t segment, err *e)
 {
-    AUTO(holding_done) holding h = { .arena = ARENA_INIT(CARE_MAX_BYTES) };
-    for (uint32_t i = 0; i < HEAD_SHARDS; i++)
-        if (holding_take_shard(s, i, cut_ms, false, &h))
-            return err_nomem(e);
-    err_kind k = write_block(s, &h, cut_ms, segment, e);
+    AUTO(handover_done) handover h;
+    if (handover_begin(&h, s, cut_ms))
+        return err_nomem(e);
+    err_kind k = h.series.len ? write_block(s, &h, segment, e) : OK;
     if (!k)
-        holding_trim_head(s, &h);
+        handover_trim(&h);
     return k;
 }
 
@@ -119,7 +111,7 @@ static err_kind move_on(store *s, int64_t cut_ms, int64_t oldest_ms, err *e)
 
     pthread_mutex_lock(&s->append_lock);
     if (!k)
-        head_sweep(&s->head); /* only now: the checkpoint had to define them for the segments behind it */
+        head_forget(s); /* only now: the checkpoint had to define them for the segments behind it */
     head_measure(&s->head);
     pthread_mutex_unlock(&s->append_lock);
     return k;

@@ -1,11 +1,13 @@
 /* The head written down as records of the log, so that the segments before it may go. */
 #include "store/handover.h"
+#include "store/late.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define CHECKPOINT_FLUSH_BYTES (256u << 10)
+#define SERIES_AT_ONCE 64u /* written under one hold of the head's lock */
 
 typedef struct checkpoint { int fd; const char *path; buf out; err *e; } checkpoint;
 
@@ -20,41 +22,68 @@ static err_kind checkpoint_flush(checkpoint *c, size_t keep)
     return k;
 }
 
-/* One series: its definition, and for each chunk a record of samples. */
-static err_kind checkpoint_series(checkpoint *c, const held *h)
+/* ---- one series: its definition, and its chunks as they are. The head's lock is held. ---- */
+
+static void put_run(buf *out, const chunk_run *r, wal_chunk_place place)
 {
-    size_t record = wal_begin(&c->out, WAL_SERIES);
-    wal_put_series(&c->out, h->series->wal_id, label_set_view(h->series->labels));
-    wal_end(&c->out, record);
-    for (size_t i = 0; i < h->len; i++) {
-        const chunk *from = h->at[i];
-        record = wal_begin(&c->out, WAL_SAMPLES);
-        uint8_t *room = (uint8_t *)buf_reserve(&c->out, (size_t)from->count * WAL_SAMPLE_MAX_BYTES);
-        if (!room)
-            return err_nomem(c->e);
-        uint8_t *p = room;
-        wal_delta before = { 0 };
-        sample x;
-        for (chunk_iter it = chunk_samples(chunk_bytes(from), from->count); chunk_next(&it, &x);)
-            if (x.t_ms > h->after_ms)
-                p = wal_put_sample(p, &before, h->series->wal_id, x.t_ms, x.v);
-        buf_commit(&c->out, (size_t)(p - room));
-        wal_end(&c->out, record);
-    }
-    return checkpoint_flush(c, CHECKPOINT_FLUSH_BYTES);
+    for (uint32_t i = 0; r && i < r->len; i++)
+        wal_put_chunk(out, &(wal_chunk){ r->at[i]->kind, (uint8_t)place, r->at[i]->count, chunk_bytes(r->at[i]) });
 }
 
-static err_kind checkpoint_shard(checkpoint *c, store *s, uint32_t shard)
+static void put_own(buf *out, chunk *c, wal_chunk_place place)
 {
-    AUTO(holding_done) holding h = { .arena = ARENA_INIT(CARE_MAX_BYTES) };
-    if (holding_take_shard(s, shard, INT64_MAX, true, &h))
-        return err_nomem(c->e);
-    for (size_t i = 0; i < h.series.len; i++) {
-        err_kind k = checkpoint_series(c, &h.series.at[i]);
-        if (k)
-            return k;
+    if (!c) {
+        out->failed = ERR_NOMEM;
+        return;
     }
-    return OK;
+    wal_put_chunk(out, &(wal_chunk){ c->kind, (uint8_t)place, c->count, chunk_bytes(c) });
+    chunk_unref(c);
+}
+
+static size_t late_of(buf *out, const series_more *m, chunk_run **ret)
+{
+    *ret = NULL;
+    if (m && late_chunks(m, INT64_MIN, INT64_MAX, ret))
+        out->failed = ERR_NOMEM;
+    return *ret ? (*ret)->len : 0;
+}
+
+static void put_chunks(buf *out, const head *h, const series *s)
+{
+    const series_cold *c = head_cold(h, s);
+    const series_more *m = c->more;
+    chunk_run *late;
+    size_t n = (c->closed ? c->closed->len : 0) + (s->open.count > 0) + (m && m->histograms.count > 0) + late_of(out, m, &late);
+    if (n > 0)
+        wal_put_chunks(out, s->wal_id, c->cut_t_ms, n);
+    put_run(out, c->closed, WAL_CHUNK_CLOSED);
+    if (s->open.count)
+        put_own(out, filling_close(&s->open, &h->pool), WAL_CHUNK_OPEN);
+    if (m && m->histograms.count)
+        put_own(out, histogram_filling_close(&m->histograms), WAL_CHUNK_OPEN);
+    put_run(out, late, WAL_CHUNK_LATE);
+    chunk_run_free(late);
+}
+
+/* Some series: first what they are called, then what they hold. Returns how many there were. */
+static size_t put_some(buf *out, head *h, uint32_t *slot)
+{
+    series *some[SERIES_AT_ONCE];
+    label at[LABELS_MAX];
+    size_t n = 0;
+    head_lock(h);
+    while (n < SERIES_AT_ONCE && (some[n] = head_next(h, slot)))
+        n++;
+    size_t record = wal_begin(out, WAL_SERIES);
+    for (size_t i = 0; i < n; i++)
+        wal_put_series(out, some[i]->wal_id, (labels){ at, head_labels(h, some[i], at) });
+    wal_end(out, record);
+    record = wal_begin(out, WAL_CHUNKS);
+    for (size_t i = 0; i < n; i++)
+        put_chunks(out, h, some[i]);
+    wal_end(out, record);
+    head_unlock(h);
+    return n;
 }
 
 static err_kind checkpoint_fill(checkpoint *c, store *s, uint32_t segment)
@@ -62,8 +91,8 @@ static err_kind checkpoint_fill(checkpoint *c, store *s, uint32_t segment)
     uint8_t header[WAL_HEADER_BYTES];
     wal_put_header(header, segment);
     buf_append_bytes(&c->out, header, sizeof header);
-    for (uint32_t i = 0; i < HEAD_SHARDS; i++) {
-        err_kind k = checkpoint_shard(c, s, i);
+    for (uint32_t slot = 0; put_some(&c->out, &s->head, &slot) > 0;) {
+        err_kind k = checkpoint_flush(c, CHECKPOINT_FLUSH_BYTES);
         if (k)
             return k;
     }

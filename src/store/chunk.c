@@ -23,16 +23,14 @@ static inline double bits_double(uint64_t bits)
     return v;
 }
 
-/* ---- memory ---- */
+/* ---- closed ---- */
 
-chunk *chunk_new(unsigned samples)
+chunk *chunk_new(chunk_kind kind, uint32_t count, int64_t min_t_ms, int64_t max_t_ms, size_t size)
 {
-    size_t cap = (size_t)MIN(MAX(samples, 1), CHUNK_MAX_SAMPLES) * CHUNK_SAMPLE_MAX_BYTES;
-    cap = MAX(cap, CHUNK_START_BYTES);
-    chunk *c = mem_alloc(sizeof *c + cap + CHUNK_SLACK_BYTES);
+    chunk *c = mem_alloc(sizeof *c + size);
     if (!c)
         return NULL;
-    *c = (chunk){ .cap = (uint32_t)cap, .leading = 0xff };
+    *c = (chunk){ .size = (uint32_t)size, .count = (uint16_t)count, .kind = (uint8_t)kind, .min_t_ms = min_t_ms, .max_t_ms = max_t_ms };
     atomic_init(&c->refs, 1);
     return c;
 }
@@ -49,111 +47,263 @@ void chunk_unref(chunk *c)
         mem_free(c);
 }
 
-err_kind chunk_reserve(chunk **c, unsigned samples)
+chunk *chunk_of(const sample *at, size_t n)
 {
-    size_t need = chunk_size(*c) + (size_t)samples * CHUNK_SAMPLE_MAX_BYTES;
-    if (need <= (*c)->cap)
-        return OK;
-    /* Half as much again: a full chunk of a noisy gauge takes five moves, of a constant none. */
-    size_t cap = MAX(need, (size_t)(*c)->cap + (*c)->cap / 2);
-    cap = MIN(cap, MAX(need, (size_t)CHUNK_MAX_SAMPLES * CHUNK_SAMPLE_MAX_BYTES));
-    chunk *moved = mem_realloc(*c, sizeof **c + cap + CHUNK_SLACK_BYTES);
-    if (!moved)
+    assert(n > 0 && n <= CHUNK_HARD_MAX_SAMPLES);
+    chunk_pool p;
+    filling f = { 0 };
+    chunk *c = NULL;
+    chunk_pool_init(&p);
+    if (!chunk_pool_reserve(&p, (n * CHUNK_SAMPLE_MAX_BITS + CHUNK_BLOCK_BITS - 1) / CHUNK_BLOCK_BITS + 1)) {
+        for (size_t i = 0; i < n; i++)
+            filling_put(&f, &p, at[i].t_ms, at[i].v);
+        c = filling_close(&f, &p);
+    }
+    chunk_pool_done(&p);
+    return c;
+}
+
+/* ---- the pool ---- */
+
+#define NO_SLAB UINT32_MAX
+#define NO_BLOCK UINT32_MAX
+
+void chunk_pool_init(chunk_pool *p) { *p = (chunk_pool){ .roomy = NO_SLAB }; }
+
+void chunk_pool_done(chunk_pool *p)
+{
+    for (size_t i = 0; i < p->slabs.len; i++)
+        mem_free(p->slabs.at[i].blocks);
+    vec_done(&p->slabs);
+    chunk_pool_init(p);
+}
+
+/* A number whose slab was given back, or a new one. */
+static uint32_t slab_place(chunk_pool *p)
+{
+    if (p->live_slabs < p->slabs.len)
+        for (size_t i = 0; i < p->slabs.len; i++)
+            if (!p->slabs.at[i].blocks)
+                return (uint32_t)i;
+    if (p->slabs.len >= UINT32_MAX / CHUNK_SLAB_BLOCKS - 1 || vec_push(&p->slabs, (chunk_slab){ 0 }))
+        return NO_SLAB;
+    return (uint32_t)p->slabs.len - 1;
+}
+
+static err_kind slab_add(chunk_pool *p)
+{
+    uint32_t at = slab_place(p);
+    if (at == NO_SLAB)
         return ERR_NOMEM;
-    moved->cap = (uint32_t)cap;
-    *c = moved;
+    chunk_slab *slab = &p->slabs.at[at];
+    slab->blocks = mem_alloc(CHUNK_SLAB_BLOCKS * sizeof *slab->blocks);
+    if (!slab->blocks)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < CHUNK_SLAB_BLOCKS; i++)
+        slab->blocks[i].next = i + 1 < CHUNK_SLAB_BLOCKS ? i + 1 : NO_BLOCK;
+    slab->first_free = 0;
+    slab->free_count = CHUNK_SLAB_BLOCKS;
+    slab->next = p->roomy;
+    p->roomy = at;
+    p->free_count += CHUNK_SLAB_BLOCKS;
+    p->live_slabs++;
     return OK;
 }
 
-chunk *chunk_shrink(chunk *c)
+err_kind chunk_pool_reserve(chunk_pool *p, size_t blocks)
 {
-    size_t cap = chunk_size(c);
-    chunk *moved = mem_realloc(c, sizeof *c + cap + CHUNK_SLACK_BYTES);
-    if (!moved)
-        return c;
-    moved->cap = (uint32_t)cap;
-    return moved;
+    while (p->free_count < blocks)
+        if (slab_add(p))
+            return ERR_NOMEM;
+    return OK;
 }
 
-/* ---- writing ---- */
-
-/* Append the low n (1..64) bits of v, most significant first. Stores 8 bytes at once: what lies behind the
- * new end becomes zero, which the next call relies on. */
-static inline void put_bits(chunk *c, uint64_t v, unsigned n)
+static uint32_t block_take(chunk_pool *p)
 {
-    uint8_t *p = c->bytes + (c->bits >> 3);
-    unsigned used = c->bits & 7;
+    assert(p->roomy != NO_SLAB);
+    uint32_t at = p->roomy;
+    chunk_slab *slab = &p->slabs.at[at];
+    uint32_t i = slab->first_free;
+    slab->first_free = slab->blocks[i].next;
+    slab->blocks[i].next = 0;
+    p->free_count--;
+    if (--slab->free_count == 0)
+        p->roomy = slab->next;
+    return at * CHUNK_SLAB_BLOCKS + i;
+}
+
+static void block_give(chunk_pool *p, uint32_t block)
+{
+    uint32_t at = block / CHUNK_SLAB_BLOCKS, i = block % CHUNK_SLAB_BLOCKS;
+    chunk_slab *slab = &p->slabs.at[at];
+    slab->blocks[i].next = slab->free_count ? slab->first_free : NO_BLOCK;
+    slab->first_free = i;
+    p->free_count++;
+    if (slab->free_count++ == 0) {
+        slab->next = p->roomy;
+        p->roomy = at;
+    }
+}
+
+void chunk_pool_tidy(chunk_pool *p)
+{
+    p->roomy = NO_SLAB;
+    for (size_t i = p->slabs.len; i-- > 0;) {
+        chunk_slab *slab = &p->slabs.at[i];
+        if (!slab->blocks || slab->free_count == 0)
+            continue;
+        if (slab->free_count < CHUNK_SLAB_BLOCKS) {
+            slab->next = p->roomy;
+            p->roomy = (uint32_t)i;
+            continue;
+        }
+        mem_free(slab->blocks);
+        *slab = (chunk_slab){ 0 };
+        p->free_count -= CHUNK_SLAB_BLOCKS;
+        p->live_slabs--;
+    }
+    while (p->slabs.len > 0 && !vec_last(&p->slabs).blocks)
+        p->slabs.len--;
+}
+
+/* ---- filling ---- */
+
+/* The low n (1..64) bits of v, most significant first, into a block with room for them. The words are kept in the
+ * order of the bytes of a closed chunk, so that closing is a copy. */
+static inline void block_put(chunk_block *b, unsigned at, uint64_t v, unsigned n)
+{
+    unsigned word = at >> 6, used = at & 63;
     uint64_t top = v << (64 - n);
-    uint64_t word = top >> used;
-    if (used)
-        word |= (uint64_t)p[0] << 56;
-    word = __builtin_bswap64(word);
-    memcpy(p, &word, sizeof word);
+    uint64_t here = __builtin_bswap64(top >> used);
+    b->words[word] = used ? b->words[word] | here : here;
     if (used + n > 64)
-        p[8] = (uint8_t)(top << (64 - used) >> 56);
-    c->bits += n;
+        b->words[word + 1] = __builtin_bswap64(top << (64 - used));
 }
 
-static void put_time(chunk *c, uint64_t dod)
+static uint32_t filling_grow(filling *f, chunk_pool *p)
 {
-    int64_t d = (int64_t)dod;
-    if (d == 0) {
-        put_bits(c, 0, 1);
+    uint32_t block = block_take(p);
+    if (f->tail)
+        chunk_block_at(p, f->tail - 1)->next = block + 1;
+    else
+        f->first = block + 1;
+    f->tail = block + 1;
+    f->tail_bits = 0;
+    f->blocks++;
+    return block;
+}
+
+static inline void put_bits(filling *f, chunk_pool *p, uint64_t v, unsigned n)
+{
+    unsigned room = CHUNK_BLOCK_BITS - f->tail_bits;
+    if (n <= room) {
+        block_put(chunk_block_at(p, f->tail - 1), f->tail_bits, v, n);
+        f->tail_bits = (uint16_t)(f->tail_bits + n);
         return;
     }
+    if (room)
+        block_put(chunk_block_at(p, f->tail - 1), f->tail_bits, v >> (n - room), room);
+    block_put(chunk_block_at(p, filling_grow(f, p)), 0, v, n - room);
+    f->tail_bits = (uint16_t)(n - room);
+}
+
+static void put_time(filling *f, chunk_pool *p, uint64_t dod)
+{
+    int64_t d = (int64_t)dod;
     for (size_t i = 0; i < COUNT_OF(time_codes); i++) {
         const time_code *tc = &time_codes[i];
         int64_t half = INT64_C(1) << (tc->bits - 1);
         if (d < -half || d >= half)
             continue;
-        put_bits(c, (uint64_t)tc->prefix << tc->bits | (dod & ((UINT64_C(1) << tc->bits) - 1)), tc->prefix_bits + tc->bits);
+        put_bits(f, p, (uint64_t)tc->prefix << tc->bits | (dod & ((UINT64_C(1) << tc->bits) - 1)), tc->prefix_bits + tc->bits);
         return;
     }
-    put_bits(c, 0xf, 4);
-    put_bits(c, dod, 64);
+    put_bits(f, p, 0xf, 4);
+    put_bits(f, p, dod, 64);
 }
 
-static void put_value(chunk *c, uint64_t bits)
+/* `zero`: a time code of one zero bit still to be written before the value's; most samples are one write. */
+static inline void put_value(filling *f, chunk_pool *p, uint64_t bits, unsigned zero)
 {
-    uint64_t x = bits ^ c->last_bits;
+    uint64_t x = bits ^ f->last_bits;
     if (x == 0) {
-        put_bits(c, 0, 1);
+        put_bits(f, p, 0, 1 + zero);
         return;
     }
-    unsigned leading = MIN((unsigned)__builtin_clzll(x), 31), trailing = (unsigned)__builtin_ctzll(x);
-    if (c->leading != 0xff && leading >= c->leading && trailing >= c->trailing) {
-        put_bits(c, 2, 2);
-        put_bits(c, x >> c->trailing, 64u - c->leading - c->trailing);
-        return;
+    unsigned leading = MIN((unsigned)__builtin_clzll(x), 31), trailing = (unsigned)__builtin_ctzll(x), width;
+    if (f->leading != 0xff && leading >= f->leading && trailing >= f->trailing) {
+        width = 64u - f->leading - f->trailing;
+        x >>= f->trailing;
+        if (width <= 61) {
+            put_bits(f, p, UINT64_C(2) << width | x, 2 + width + zero);
+            return;
+        }
+        put_bits(f, p, 2, 2 + zero);
+    } else {
+        width = 64 - leading - trailing; /* 64 is written as 0 */
+        x >>= trailing;
+        f->leading = (uint8_t)leading;
+        f->trailing = (uint8_t)trailing;
+        put_bits(f, p, UINT64_C(3) << 11 | leading << 6 | (width & 63), 13 + zero);
     }
-    unsigned width = 64 - leading - trailing; /* 64 is written as 0 */
-    put_bits(c, UINT64_C(3) << 11 | leading << 6 | (width & 63), 13);
-    put_bits(c, x >> trailing, width);
-    c->leading = (uint8_t)leading;
-    c->trailing = (uint8_t)trailing;
+    put_bits(f, p, x, width);
 }
 
-err_kind chunk_append(chunk *c, int64_t t_ms, double v)
+void filling_put(filling *f, chunk_pool *p, int64_t t_ms, double v)
 {
     uint64_t bits = double_bits(v);
-    if (c->count >= CHUNK_MAX_SAMPLES || chunk_size(c) + CHUNK_SAMPLE_MAX_BYTES > c->cap)
-        return ERR_FULL;
-    if (c->count == 0) {
-        put_bits(c, (uint64_t)t_ms, 64);
-        put_bits(c, bits, 64);
-        c->min_t_ms = t_ms;
+    if (f->count == 0) {
+        f->leading = 0xff;
+        f->last_delta = 0;
+        filling_grow(f, p);
+        put_bits(f, p, (uint64_t)t_ms, 64);
+        put_bits(f, p, bits, 64);
     } else {
-        if (t_ms <= c->max_t_ms)
-            return ERR_OUT_OF_ORDER;
-        uint64_t delta = (uint64_t)t_ms - (uint64_t)c->max_t_ms;
-        put_time(c, delta - c->last_delta);
-        put_value(c, bits);
-        c->last_delta = delta;
+        uint64_t delta = (uint64_t)t_ms - (uint64_t)f->last_t_ms, dod = delta - f->last_delta;
+        if (dod)
+            put_time(f, p, dod);
+        put_value(f, p, bits, dod == 0);
+        f->last_delta = delta;
     }
-    c->last_bits = bits;
-    c->max_t_ms = t_ms;
-    c->count++;
-    return OK;
+    f->last_bits = bits;
+    f->last_t_ms = t_ms;
+    f->count++;
+}
+
+void filling_copy(const filling *f, const chunk_pool *p, uint8_t *out)
+{
+    size_t left = filling_size(f);
+    for (uint32_t at = f->first; left > 0;) {
+        const chunk_block *b = chunk_block_at(p, at - 1);
+        size_t n = MIN(left, sizeof b->words);
+        memcpy(out, b->words, n);
+        out += n;
+        left -= n;
+        at = b->next;
+    }
+}
+
+int64_t filling_min_t(const filling *f, const chunk_pool *p)
+{
+    return (int64_t)__builtin_bswap64(chunk_block_at(p, f->first - 1)->words[0]);
+}
+
+chunk *filling_close(const filling *f, const chunk_pool *p)
+{
+    chunk *c = chunk_new(CHUNK_XOR, f->count, filling_min_t(f, p), f->last_t_ms, filling_size(f));
+    if (c)
+        filling_copy(f, p, c->bytes);
+    return c;
+}
+
+void filling_clear(filling *f, chunk_pool *p)
+{
+    for (uint32_t at = f->first; at;) {
+        uint32_t next = chunk_block_at(p, at - 1)->next;
+        block_give(p, at - 1);
+        at = next;
+    }
+    *f = (filling){ .last_t_ms = f->last_t_ms, .last_bits = f->last_bits };
 }
 
 /* ---- reading ---- */

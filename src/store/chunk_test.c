@@ -17,27 +17,9 @@ static double double_of(uint64_t bits)
     return v;
 }
 
-/* Fill a chunk with as many of the samples as it takes; returns how many. */
-static size_t fill(chunk **c, const sample *at, size_t n)
+static void check_samples(const char *what, str bytes, const sample *at, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        CHECK_EQ(chunk_reserve(c, 1), OK);
-        if ((*c)->count == CHUNK_MAX_SAMPLES) {
-            CHECK_EQ(chunk_append(*c, at[i].t_ms, at[i].v), ERR_FULL);
-            return i;
-        }
-        CHECK_EQ(chunk_append(*c, at[i].t_ms, at[i].v), OK);
-    }
-    return n;
-}
-
-static void check_round_trip(const char *what, const sample *at, size_t n)
-{
-    chunk *c = chunk_new(1);
-    CHECK(c);
-    n = fill(&c, at, n);
-    c = chunk_shrink(c);
-    chunk_iter it = chunk_samples(chunk_bytes(c), c->count);
+    chunk_iter it = chunk_samples(bytes, (uint32_t)n);
     sample got;
     for (size_t i = 0; i < n; i++) {
         CHECK_MSG(chunk_next(&it, &got), "%s: ends at sample %zu of %zu", what, i, n);
@@ -46,6 +28,29 @@ static void check_round_trip(const char *what, const sample *at, size_t n)
     }
     CHECK(!chunk_next(&it, &got));
     CHECK(!it.bad);
+}
+
+/* As a closed chunk, and at each moment while it fills. */
+static void check_round_trip(const char *what, const sample *at, size_t n)
+{
+    chunk *c = chunk_of(at, n);
+    CHECK(c);
+    CHECK_EQ(c->min_t_ms, at[0].t_ms);
+    CHECK_EQ(c->max_t_ms, at[n - 1].t_ms);
+    check_samples(what, chunk_bytes(c), at, n);
+    chunk_pool p;
+    filling f = { 0 };
+    chunk_pool_init(&p);
+    for (size_t i = 0; i < n; i++) {
+        CHECK_EQ(chunk_pool_reserve(&p, filling_need(&f)), OK);
+        filling_put(&f, &p, at[i].t_ms, at[i].v);
+        uint8_t *copy = mem_alloc(filling_size(&f)); /* on the heap, so that the sanitizer sees a byte too far */
+        filling_copy(&f, &p, copy);
+        check_samples(what, str_of((char *)copy, filling_size(&f)), at, i + 1);
+        mem_free(copy);
+    }
+    CHECK_EQ(filling_size(&f), c->size);
+    chunk_pool_done(&p);
     chunk_unref(c);
 }
 
@@ -108,17 +113,42 @@ TEST(chunk_round_trips_whatever_it_is_given)
     }
 }
 
-TEST(chunk_refuses_what_is_not_after_the_last_sample)
+/* Runs that come and go: blocks are used again, no two runs share one, and slabs that are free go back. */
+TEST(chunk_pool_gives_its_blocks_out_once)
 {
-    chunk *c = chunk_new(3);
-    CHECK(c);
-    CHECK_EQ(chunk_append(c, 10, 1), OK);
-    size_t size = chunk_size(c);
-    CHECK_EQ(chunk_append(c, 10, 1), ERR_OUT_OF_ORDER);
-    CHECK_EQ(chunk_append(c, 9, 1), ERR_OUT_OF_ORDER);
-    CHECK_EQ(chunk_size(c), size);
-    CHECK_EQ(c->count, 1);
-    chunk_unref(c);
+    enum { RUNS = 40 };
+    chunk_pool p;
+    filling f[RUNS] = { 0 };
+    size_t filled[RUNS] = { 0 };
+    rand_state r = rand_seeded(7);
+    chunk_pool_init(&p);
+    for (int step = 0; step < 4000; step++) {
+        size_t at = rand_below(&r, RUNS);
+        if (filled[at] > rand_below(&r, 60)) {
+            filling_clear(&f[at], &p);
+            filled[at] = 0;
+        } else {
+            CHECK_EQ(chunk_pool_reserve(&p, filling_need(&f[at])), OK);
+            filled[at]++;
+            filling_put(&f[at], &p, (int64_t)filled[at], (double)(at * 1000 + filled[at]) / 3);
+        }
+        if (step % 100 == 0)
+            chunk_pool_tidy(&p);
+    }
+    for (size_t i = 0; i < RUNS; i++) {
+        chunk *c = f[i].count ? filling_close(&f[i], &p) : NULL;
+        sample s;
+        size_t n = 0;
+        for (chunk_iter it = chunk_samples(c ? chunk_bytes(c) : STR_EMPTY, f[i].count); chunk_next(&it, &s);)
+            CHECK(s.v == (double)(i * 1000 + ++n) / 3);
+        CHECK_EQ(n, filled[i]);
+        chunk_unref(c);
+        filling_clear(&f[i], &p);
+    }
+    chunk_pool_tidy(&p);
+    CHECK_EQ(chunk_pool_bytes(&p), 0);
+    CHECK_EQ(p.free_count, 0);
+    chunk_pool_done(&p);
 }
 
 TEST(chunk_decode_clips_to_the_range)
@@ -127,10 +157,8 @@ TEST(chunk_decode_clips_to_the_range)
         { "everything", INT64_MIN, INT64_MAX, 3 }, { "both ends count", 10, 30, 3 }, { "the middle", 11, 29, 1 },
         { "before", 0, 9, 0 }, { "after", 31, 99, 0 }, { "between two samples", 21, 29, 0 },
     };
-    chunk *c = chunk_new(3);
+    chunk *c = chunk_of((const sample[]){ { 10, 1 }, { 20, 2 }, { 30, 3 } }, 3);
     CHECK(c);
-    for (int i = 1; i <= 3; i++)
-        CHECK_EQ(chunk_append(c, 10 * i, i), OK);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         sample_vec out = { 0 };
         CHECK_EQ(chunk_decode(chunk_bytes(c), c->count, rows[i].from, rows[i].to, &out), OK);
@@ -142,10 +170,9 @@ TEST(chunk_decode_clips_to_the_range)
 
 TEST(chunk_decode_survives_every_cut_and_every_flipped_bit)
 {
-    chunk *c = chunk_new(3);
-    CHECK(c);
     const sample at[] = { { 1000, 1.5 }, { 16000, 2.25 }, { 31003, -7 } };
-    fill(&c, at, COUNT_OF(at));
+    chunk *c = chunk_of(at, COUNT_OF(at));
+    CHECK(c);
     str whole = chunk_bytes(c);
     char bytes[3 * CHUNK_SAMPLE_MAX_BYTES];
     for (size_t len = 0; len < whole.len; len++) {
@@ -170,12 +197,11 @@ TEST(chunk_decode_survives_every_cut_and_every_flipped_bit)
 
 TEST(chunk_takes_few_bytes_for_a_steady_series)
 {
-    if (CHUNK_MAX_SAMPLES < 120)
-        return; /* with three samples the first one is most of it */
-    chunk *c = chunk_new(120);
-    CHECK(c);
+    sample at[120];
     for (int i = 0; i < 120; i++)
-        CHECK_EQ(chunk_append(c, 15000 * i, 42), OK);
-    CHECK_MSG(chunk_size(c) < 120 * 2 / 8 + 32, "a constant takes %zu bytes", chunk_size(c));
+        at[i] = (sample){ 15000 * i, 42 };
+    chunk *c = chunk_of(at, 120);
+    CHECK(c);
+    CHECK_MSG(c->size < 120 * 2 / 8 + 32, "a constant takes %u bytes", c->size);
     chunk_unref(c);
 }

@@ -6,25 +6,32 @@
  * Locks are taken in this order: care_lock, compact_lock, append_lock, the head's shards ascending, blocks_lock. */
 #pragma once
 #include "store/block.h"
+#include "store/guard.h"
 #include "store/head.h"
 #include "store/wal.h"
 
 #define STORE_RETENTION_MS (INT64_C(15) * 24 * 3600 * 1000)
 #define STORE_FSYNC_MS 1000
 #define STORE_BLOCK_MS (INT64_C(2) * 3600 * 1000)
-#define STORE_SERIES_MAX 2000000u
 /* Times beyond ±285,000 years are refused, so that no sum of two of them can overflow. */
 #define STORE_TIME_MAX_MS (INT64_C(1) << 53)
 #define STORE_AHEAD_MS (10 * 60 * MS_PER_S)  /* as Prometheus: what a sink may take from a clock that is ahead of ours */
 #define STORE_RECORDS_MAX_BYTES (512u << 20) /* definitions and samples of one batch */
 #define STORE_LIST_MAX_BYTES (16u << 20)     /* file names of one folder */
 
-typedef struct staged { series *series; int64_t t_ms; double v; } staged;
+typedef enum staged_kind { STAGED_FLOAT, STAGED_HISTOGRAM, STAGED_LATE_FLOAT, STAGED_LATE_HISTOGRAM } staged_kind;
+typedef struct staged {
+    series *series;
+    int64_t t_ms;
+    union { double v; histogram *own; }; /* `own`: a copy that show() gives to the series */
+    staged_kind kind;
+} staged;
 typedef struct batch {
-    uint64_t number;
     vec(staged) rows;             /* accepted, in their order */
-    vec(series *) touched;        /* each series of them once */
-    uint32_t shards;              /* mask of theirs */
+    vec(series *) fresh;          /* series whose definition the log does not have yet, each once */
+    size_t touched, again;        /* rows that are a series' first float of the batch, and the others */
+    size_t blocks;                /* of the pool, that the first rows may need */
+    int64_t min_t_ms, max_t_ms;
     buf records;
 } batch;
 
@@ -59,6 +66,9 @@ struct store {
     batch batch;
     wal wal;
     head head;
+    guard guard;
+    int64_t out_of_order_ms;
+    bool created_zeros;
 
     pthread_mutex_t blocks_lock;
     block_set blocks;             /* of raw samples; see blocks.h */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define REPLAY_HISTOGRAM_BYTES (64u << 20) /* what one run of histograms takes unpacked */
 #define RECOVER_ATTEMPTS 5 /* reading beside a running galen, whose files may go while we look */
 
 /* WAL id -> series, open addressing. */
@@ -21,12 +22,15 @@ typedef struct replay {
     uint64_t orphans;             /* samples whose definition is lost */
     uint64_t damaged;             /* files that end in damage */
     int64_t covered_ms;           /* samples of this segment before it are in a block */
+    int64_t min_t_ms, max_t_ms;   /* of what was kept */
+    sample_vec floats;
     err *e;
 } replay;
 
+/* Ids are given out in order and rows come in it: neighbours shall lie together, so the low bits are the hash. */
 static size_t id_cell(const id_map *m, uint64_t id)
 {
-    size_t mask = m->cap - 1, i = (size_t)(id * UINT64_C(0x9e3779b97f4a7c15) >> 20) & mask;
+    size_t mask = m->cap - 1, i = (size_t)id & mask;
     while (m->at[i].series && m->at[i].id != id)
         i = (i + 1) & mask;
     return i;
@@ -72,7 +76,7 @@ static err_kind replay_definition(replay *r, uint64_t id, labels l)
         series_clear(h, se);
     }
     se->wal_id = id;
-    se->in_wal = true;
+    se->flags |= SERIES_IN_WAL;
     h->next_wal_id = MAX(h->next_wal_id, id + 1);
     return id_put(&r->ids, id, se) ? err_nomem(r->e) : OK;
 }
@@ -93,35 +97,234 @@ static err_kind replay_series(replay *r, str payload)
     return OK;
 }
 
-static err_kind replay_sample(replay *r, const wal_sample *x)
+/* The series of a row that is to be kept; NULL: it is not. */
+static series *wanted(replay *r, uint64_t id, int64_t t_ms)
 {
     head *h = &r->s->head;
-    series *se = id_get(&r->ids, x->id);
+    if (t_ms > STORE_TIME_MAX_MS || t_ms < -STORE_TIME_MAX_MS)
+        return NULL;
+    series *se = id_get(&r->ids, id);
     if (!se) {
-        h->next_wal_id = MAX(h->next_wal_id, x->id + 1); /* never give a lost id to another series */
+        if (id < WAL_ID_MAX)
+            h->next_wal_id = MAX(h->next_wal_id, id + 1); /* never give a lost id to another series */
         r->orphans++;
-        return OK;
+        return NULL;
     }
-    if (x->t_ms < r->covered_ms || (se->has_last && x->t_ms <= se->last_t_ms))
-        return OK;
-    if (series_reserve(h, se, 1))
-        return err_nomem(r->e);
-    series_put(h, se, x->t_ms, x->v);
-    atomic_fetch_add_explicit(&h->sample_count, 1, memory_order_relaxed);
+    return t_ms < r->covered_ms ? NULL : se;
+}
+
+/* What is not after the last one was met before: in the checkpoint, or in a block. */
+static bool is_new(const replay *r, const series *se, int64_t t_ms)
+{
+    return !(se->flags & SERIES_HAS_LAST) || t_ms > series_last_t(&r->s->head, se);
+}
+
+static void count_sample(replay *r, int64_t t_ms)
+{
+    r->min_t_ms = MIN(r->min_t_ms, t_ms);
+    r->max_t_ms = MAX(r->max_t_ms, t_ms);
     r->told->samples++;
+}
+
+static err_kind put_float(replay *r, series *se, int64_t t_ms, double v)
+{
+    chunk_pool *pool = &r->s->head.pool;
+    uint32_t need = se->open.count >= CHUNK_MAX_SAMPLES ? CHUNK_SAMPLE_MAX_BLOCKS : filling_need(&se->open);
+    if (pool->free_count < need && chunk_pool_reserve(pool, need))
+        return err_nomem(r->e);
+    if (se->open.count >= CHUNK_MAX_SAMPLES && series_prepare(&r->s->head, se))
+        return err_nomem(r->e);
+    series_put(&r->s->head, se, t_ms, v);
+    count_sample(r, t_ms);
     return OK;
 }
 
-static err_kind replay_samples(replay *r, str payload)
+static err_kind put_histogram(replay *r, series *se, int64_t t_ms, const histogram *x)
 {
-    wire_cursor c = wire_read(payload);
-    wal_delta before = { 0 };
-    wal_sample x;
-    bool bad;
-    while (wal_next_sample(&c, &before, &x, &bad)) {
-        err_kind k = x.t_ms > STORE_TIME_MAX_MS || x.t_ms < -STORE_TIME_MAX_MS ? OK : replay_sample(r, &x);
+    series_more *m = series_more_get(&r->s->head, se);
+    if (!m || histogram_filling_reserve(&m->histograms, histogram_code_max(x)))
+        return err_nomem(r->e);
+    histogram *own = histogram_clone(x);
+    if (!own)
+        return err_nomem(r->e);
+    series_put_histogram(&r->s->head, se, t_ms, own);
+    count_sample(r, t_ms);
+    return OK;
+}
+
+static err_kind put_late(replay *r, series *se, int64_t t_ms, double v, const histogram *x)
+{
+    series_more *m = series_more_get(&r->s->head, se);
+    histogram *own = m && x ? histogram_clone(x) : NULL;
+    if (!m || (x && !own) || vec_reserve(&m->late, m->late.len + 1)) {
+        mem_free(own);
+        return err_nomem(r->e);
+    }
+    count_sample(r, t_ms);
+    series_put_late(&r->s->head, se, t_ms, v, own);
+    return OK;
+}
+
+/* The series that the next rows belong to are asked for early. */
+static err_kind replay_floats(replay *r, wire_cursor c, bool late, bool *bad)
+{
+    enum { WINDOW = 16 };
+    wal_row rows[WINDOW];
+    wal_before before = { 0 };
+    err_kind k = OK;
+    for (size_t n = WINDOW; !k && n == WINDOW;) {
+        series *se[WINDOW];
+        for (n = 0; n < WINDOW && wal_next_row(&c, &before, &rows[n], bad); n++)
+            if ((se[n] = wanted(r, rows[n].id, rows[n].t_ms)))
+                __builtin_prefetch(se[n], 1);
+        for (size_t i = 0; i < n; i++)
+            if (se[i] && se[i]->open.tail)
+                __builtin_prefetch(chunk_block_at(&r->s->head.pool, se[i]->open.tail - 1), 1);
+        for (size_t i = 0; !k && i < n; i++) {
+            if (!se[i])
+                continue;
+            if (late)
+                k = put_late(r, se[i], rows[i].t_ms, rows[i].v, NULL);
+            else if (is_new(r, se[i], rows[i].t_ms))
+                k = put_float(r, se[i], rows[i].t_ms, rows[i].v);
+        }
+    }
+    return k;
+}
+
+static err_kind replay_histograms(replay *r, wire_cursor c, bool late, bool *bad)
+{
+    AUTO(arena_done) arena a = ARENA_INIT(REPLAY_HISTOGRAM_BYTES);
+    wal_before before = { 0 };
+    wal_row row;
+    while (wal_next_key(&c, &before, &row, bad)) {
+        histogram *x;
+        arena_reset(&a);
+        err_kind k = histogram_get(&c, &a, &x);
+        if (k == ERR_NOMEM)
+            return err_nomem(r->e);
+        if (k || histogram_check(x, NULL)) {
+            *bad = true;
+            return OK;
+        }
+        series *se = wanted(r, row.id, row.t_ms);
+        if (se && late)
+            k = put_late(r, se, row.t_ms, 0, x);
+        else if (se && is_new(r, se, row.t_ms))
+            k = put_histogram(r, se, row.t_ms, x);
         if (k)
             return k;
+    }
+    return OK;
+}
+
+static err_kind replay_rows(replay *r, str payload)
+{
+    wire_cursor c = wire_read(payload), rows;
+    uint8_t kind;
+    bool bad = false;
+    err_kind k = OK;
+    while (!k && !bad && wal_next_section(&c, &kind, &rows, &bad)) {
+        if (kind == WAL_FLOATS || kind == WAL_LATE_FLOATS)
+            k = replay_floats(r, rows, kind == WAL_LATE_FLOATS, &bad);
+        else if (kind == WAL_HISTOGRAMS || kind == WAL_LATE_HISTOGRAMS)
+            k = replay_histograms(r, rows, kind == WAL_LATE_HISTOGRAMS, &bad);
+        else
+            bad = true;
+    }
+    r->damaged += bad;
+    return k;
+}
+
+/* ---- chunks of a checkpoint ---- */
+
+/* The samples of a chunk that fills go in one by one: that is how its state comes back. */
+static err_kind replay_open(replay *r, series *se, const sample_vec *x)
+{
+    err_kind k = OK;
+    for (size_t i = 0; !k && i < x->len; i++)
+        if (is_new(r, se, x->at[i].t_ms))
+            k = put_float(r, se, x->at[i].t_ms, x->at[i].v);
+    return k;
+}
+
+static err_kind keep_whole(replay *r, series *se, const wal_chunk *from, int64_t min_t_ms, int64_t max_t_ms)
+{
+    chunk *c = chunk_new(from->kind, from->count, min_t_ms, max_t_ms, from->bytes.len);
+    if (!c)
+        return err_nomem(r->e);
+    memcpy(c->bytes, from->bytes.ptr, from->bytes.len);
+    if (series_take_chunk(&r->s->head, se, c, from->place == WAL_CHUNK_LATE))
+        return err_nomem(r->e);
+    count_sample(r, min_t_ms);
+    count_sample(r, max_t_ms);
+    r->told->samples += from->count;
+    r->told->samples -= 2;
+    return OK;
+}
+
+static err_kind replay_float_chunk(replay *r, series *se, const wal_chunk *from)
+{
+    err_kind k = chunk_decode(from->bytes, from->count, INT64_MIN, INT64_MAX, &r->floats);
+    if (k == ERR_NOMEM)
+        return err_nomem(r->e);
+    if (k) {
+        r->damaged++;
+        return OK;
+    }
+    if (from->place == WAL_CHUNK_OPEN)
+        return replay_open(r, se, &r->floats);
+    const sample *last = &vec_last(&r->floats);
+    k = keep_whole(r, se, from, r->floats.at[0].t_ms, last->t_ms);
+    if (!k && from->place == WAL_CHUNK_CLOSED)
+        series_seen(&r->s->head, se, last->t_ms, last->v);
+    return k;
+}
+
+static err_kind replay_histogram_chunk(replay *r, series *se, const wal_chunk *from)
+{
+    AUTO(arena_done) arena a = ARENA_INIT(REPLAY_HISTOGRAM_BYTES);
+    histogram_vec all = { 0 };
+    err_kind k = histogram_chunk_decode(from->bytes, from->count, INT64_MIN, INT64_MAX, &a, &all);
+    if (k == ERR_NOMEM) {
+        err_nomem(r->e);
+    } else if (k || all.len != from->count) {
+        r->damaged++;
+        k = OK;
+    } else if (from->place == WAL_CHUNK_LATE) {
+        k = keep_whole(r, se, from, all.at[0].t_ms, vec_last(&all).t_ms);
+    } else {
+        /* All go in again: the run's state is its last sample. */
+        for (size_t i = 0; !k && i < all.len; i++)
+            if (is_new(r, se, all.at[i].t_ms))
+                k = put_histogram(r, se, all.at[i].t_ms, all.at[i].h);
+    }
+    vec_done(&all);
+    return k;
+}
+
+static err_kind replay_chunks(replay *r, str payload)
+{
+    wire_cursor c = wire_read(payload);
+    uint64_t id, n;
+    int64_t cut_t_ms;
+    bool bad;
+    while (wal_next_chunks(&c, &id, &cut_t_ms, &n, &bad)) {
+        series *se = id_get(&r->ids, id);
+        for (uint64_t i = 0; i < n; i++) {
+            wal_chunk x;
+            if (!wal_next_chunk(&c, &x) || x.kind > CHUNK_HISTOGRAM || x.place > WAL_CHUNK_LATE) {
+                r->damaged++;
+                return OK;
+            }
+            vec_clear(&r->floats);
+            err_kind k = !se ? OK : x.kind == CHUNK_XOR ? replay_float_chunk(r, se, &x) : replay_histogram_chunk(r, se, &x);
+            r->orphans += se ? 0 : x.count;
+            if (k)
+                return k;
+        }
+        if (se)
+            head_cold(&r->s->head, se)->cut_t_ms = cut_t_ms;
     }
     r->damaged += bad;
     return OK;
@@ -134,8 +337,10 @@ static err_kind replay_records(replay *r, wal_reader *reader)
     while (!(k = wal_reader_next(reader, &record, r->e))) {
         if (record.type == WAL_SERIES)
             k = replay_series(r, record.payload);
-        else if (record.type == WAL_SAMPLES)
-            k = replay_samples(r, record.payload);
+        else if (record.type == WAL_ROWS)
+            k = replay_rows(r, record.payload);
+        else if (record.type == WAL_CHUNKS)
+            k = replay_chunks(r, record.payload);
         if (k)
             return k;
     }
@@ -244,12 +449,13 @@ static err_kind recover_wal(store *s, store_recovery *told, err *e)
     err_kind k = file_list(s->wal_dir, &a, &names, &n, e);
     if (k)
         return k;
-    replay r = { .s = s, .told = told, .e = e };
-    size_t max_series = s->head.max_series;
-    s->head.max_series = HEAD_SERIES_MAX - 1; /* what was acknowledged comes back, whatever the limit is now */
+    /* What was acknowledged comes back, whatever the guard says now. */
+    replay r = { .s = s, .told = told, .e = e, .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
     k = replay_wal(&r, names, n, &last);
-    s->head.max_series = max_series;
+    if (r.min_t_ms <= r.max_t_ms)
+        head_grew(&s->head, told->samples, r.min_t_ms, r.max_t_ms);
     mem_free(r.ids.at);
+    vec_done(&r.floats);
     if (k)
         return k;
     if (told->cut_bytes)
@@ -293,10 +499,9 @@ static err_kind recover_beside(store *s, store_recovery *told, err *e)
 {
     err_kind k = ERR_NOT_FOUND;
     for (int attempt = 0; k == ERR_NOT_FOUND && attempt < RECOVER_ATTEMPTS; attempt++) {
-        size_t max_series = s->head.max_series;
         head_done(&s->head);
         *told = (store_recovery){ 0 };
-        if (head_init(&s->head, max_series))
+        if (head_init(&s->head))
             return err_nomem(e);
         k = recover_wal(s, told, e);
     }

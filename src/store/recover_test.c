@@ -247,10 +247,11 @@ TEST(store_reader_beside_a_writer_sees_what_a_flush_moves)
 
 static void put_sample(buf *b, uint64_t id, int64_t t_ms, double v)
 {
-    size_t record = wal_begin(b, WAL_SAMPLES);
-    uint8_t *at = (uint8_t *)buf_reserve(b, WAL_SAMPLE_MAX_BYTES);
+    size_t record = wal_begin(b, WAL_ROWS), section = wal_section_begin(b, WAL_FLOATS);
+    uint8_t *at = (uint8_t *)buf_reserve(b, WAL_ROW_MAX_BYTES);
     CHECK(at);
-    buf_commit(b, (size_t)(wal_put_sample(at, &(wal_delta){ 0 }, id, t_ms, v) - at));
+    buf_commit(b, (size_t)(wal_put_row(at, &(wal_before){ 0 }, id, t_ms, v) - at));
+    wal_section_end(b, section);
     wal_end(b, record);
 }
 

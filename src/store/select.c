@@ -5,38 +5,6 @@
 
 #define SELECT_MAX_BYTES ((size_t)8 << 30) /* tables and copies of one selection */
 
-/* ---- what the matchers say ---- */
-
-static char yes, no;
-
-bool filter_value(filter *f, size_t i, str value)
-{
-    const matcher *m = &f->m[i];
-    if (m->op == MATCH_EQ || m->op == MATCH_NE)
-        return matcher_match(m, value);
-    const char *known = map_get(&f->answers[i], value);
-    if (known)
-        return known == &yes;
-    bool matches = matcher_match(m, value);
-    (void)!map_set(&f->answers[i], value, matches ? &yes : &no); /* without memory it is asked again */
-    return matches;
-}
-
-bool filter_series(filter *f, labels l, size_t except)
-{
-    for (size_t i = 0; i < f->n; i++)
-        if (i != except && !filter_value(f, i, labels_get(l, f->m[i].name)))
-            return false;
-    return true;
-}
-
-static void filter_done(filter *f)
-{
-    for (size_t i = 0; f->answers && i < f->n; i++)
-        map_done(&f->answers[i]);
-    mem_free(f->answers);
-}
-
 /* ---- parts ---- */
 
 static err_kind too_many_series(const store_selection *sel, err *e)
@@ -56,7 +24,6 @@ void part_done(part *p)
 {
     for (uint32_t i = 0; i < p->len; i++)
         chunk_unref(p->at[i].owner);
-    label_set_unref(p->set);
 }
 
 bool part_has_samples(const store_selection *sel, const part *p)
@@ -68,6 +35,8 @@ bool part_has_samples(const store_selection *sel, const part *p)
             continue;
         if (x->in || (x->min_t_ms >= from_ms && x->min_t_ms <= sel->to_ms) || (x->max_t_ms >= from_ms && x->max_t_ms <= sel->to_ms))
             return true;
+        if (x->kind != CHUNK_XOR)
+            return true; /* rare, and costly to look into */
         sample s;
         chunk_iter it = chunk_samples(x->bytes, x->count);
         while (chunk_next(&it, &s) && s.t_ms <= sel->to_ms)
@@ -105,7 +74,7 @@ static err_kind block_pieces(store_selection *sel, const block *b, block_entry *
     err_kind k;
     while (!(k = block_next_page(b, entry, &c, e)) && c.min_t_ms <= sel->to_ms)
         if (select_overlaps(sel, c.min_t_ms, c.max_t_ms) &&
-            vec_push(&pieces, ((piece){ .min_t_ms = c.min_t_ms, .max_t_ms = c.max_t_ms, .count = c.count, .in = b, .page = c }))) {
+            vec_push(&pieces, ((piece){ .min_t_ms = c.min_t_ms, .max_t_ms = c.max_t_ms, .count = c.count, .kind = (uint8_t)c.kind, .in = b, .page = c }))) {
             k = err_nomem(e);
             break;
         }
@@ -129,12 +98,12 @@ static err_kind block_part(store_selection *sel, const block *b, uint32_t source
     return p.labels.at ? select_add_part(sel, p, count, e) : err_nomem(e);
 }
 
-static err_kind select_block(store_selection *sel, uint32_t source, filter *f, err *e)
+static err_kind select_block(store_selection *sel, uint32_t source, const matcher *m, size_t n, err *e)
 {
     const block *b = sel->blocks.at[source];
     u32_vec numbers = { 0 };
     size_t count = 0;
-    err_kind k = block_match(b, f->m, f->n, &numbers, e);
+    err_kind k = block_match(b, m, n, &numbers, e);
     for (size_t i = 0; !k && i < numbers.len; i++)
         k = block_part(sel, b, source, numbers.at[i], &count, e);
     vec_done(&numbers);
@@ -167,13 +136,13 @@ static err_kind group_parts(store_selection *sel, err *e)
     return OK;
 }
 
-static err_kind select_fill(store *s, store_selection *sel, filter *f, err *e)
+static err_kind select_fill(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
 {
-    err_kind k = select_head(s, sel, f, e);
+    err_kind k = select_head(s, sel, m, n, e);
     if (!k)
         k = hold_blocks(s, sel, e);
     for (size_t i = 0; !k && i < sel->blocks.len; i++)
-        k = select_block(sel, (uint32_t)i, f, e);
+        k = select_block(sel, (uint32_t)i, m, n, e);
     return k ? k : group_parts(sel, e);
 }
 
@@ -188,9 +157,7 @@ err_kind store_select(store *s, const matcher *m, size_t n, int64_t from_ms, int
     sel->to_ms = to_ms;
     if (limits)
         sel->limits = *limits;
-    filter f = { m, n, mem_calloc(n, sizeof *f.answers) };
-    err_kind k = f.answers ? select_fill(s, sel, &f, e) : err_nomem(e);
-    filter_done(&f);
+    err_kind k = select_fill(s, sel, m, n, e);
     if (k)
         store_select_free(sel);
     else
@@ -223,6 +190,8 @@ static err_kind decode_piece(const piece *p, int64_t from_ms, int64_t to_ms, sam
 static err_kind decode_part(const store_selection *sel, const part *p, sample_vec *out, err *e)
 {
     for (uint32_t i = 0; i < p->len; i++) {
+        if (p->at[i].kind != CHUNK_XOR)
+            continue;
         err_kind k = decode_piece(&p->at[i], MAX(sel->from_ms, p->from_ms), sel->to_ms, out, e);
         if (k)
             return k;
@@ -320,6 +289,7 @@ void store_select_free(store_selection *sel)
     vec_done(&sel->parts);
     vec_done(&sel->series);
     vec_done(&sel->blocks);
+    texts_unref(sel->texts);
     arena_done(&sel->arena);
     mem_free(sel);
 }

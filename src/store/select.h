@@ -9,11 +9,13 @@
 #include <stdatomic.h>
 
 #define SOURCE_HEAD UINT32_MAX
+#define SOURCE_LATE (UINT32_MAX - 1) /* of the head: samples that came late */
 
 typedef struct piece {
     str bytes;
     int64_t min_t_ms, max_t_ms;
     uint32_t count;
+    uint8_t kind;      /* chunk_kind */
     chunk *owner;      /* counted; NULL: bytes lie in the arena or in a block */
     const block *in;   /* NULL: not in a block, … */
     block_page page;   /* … else its page, and `bytes` is empty */
@@ -21,8 +23,7 @@ typedef struct piece {
 
 typedef struct part {
     labels labels;
-    label_set *set;    /* counted owner of `labels`; NULL: they lie in the arena */
-    piece *at;         /* oldest first */
+    piece *at;         /* of a kind oldest first */
     uint32_t len, source;
     int64_t from_ms;   /* what is before it has moved into blocks */
 } part;
@@ -34,6 +35,7 @@ struct store_selection {
     vec(part) parts;
     vec(group) series;
     vec(block *) blocks;
+    label_texts *texts;      /* counted; what the head's labels point to */
     select_limits limits;
     int64_t from_ms, to_ms;
     uint64_t chunks;
@@ -54,12 +56,6 @@ void part_done(part *p);
 /* Does any sample of the part lie in the range? Only a piece that reaches over both ends needs a look inside. */
 bool part_has_samples(const store_selection *sel, const part *p);
 
-/* A regex runs once per distinct value: its answers are kept for the time of one selection. */
-typedef struct filter { const matcher *m; size_t n; map *answers; /* one a matcher */ } filter;
-bool filter_value(filter *f, size_t i, str value);
-/* All matchers but number `except` (f->n: none) say yes. */
-bool filter_series(filter *f, labels l, size_t except);
-
 /* ---- select_head.c ---- */
-/* All shards at one moment, so that a batch is seen whole or not at all. */
-CHECKED err_kind select_head(store *s, store_selection *sel, filter *f, err *e);
+/* All series at one moment, so that a batch is seen whole or not at all. */
+CHECKED err_kind select_head(store *s, store_selection *sel, const matcher *m, size_t n, err *e);

@@ -1,109 +1,264 @@
-/* The head's side of a selection: pointers to closed chunks, copies of the filling ones. */
+/* The head's side of a selection: pointers to closed chunks, copies of the filling ones.
+ *
+ * Matchers work on ids of label pairs. Equalities are ids; what other matchers say of a pair is asked once and kept in
+ * a byte per pair. The list of the rarest equality is walked, or of all values that another matcher wants, or, where no
+ * matcher needs its label to be there, all series. */
 #include "store/select.h"
+#include "store/late.h"
 
-static piece piece_of(chunk *c, str bytes, chunk *owner)
+typedef enum answer { UNASKED, YES, NO, OTHER_NAME } answer;
+
+typedef struct head_filter {
+    const head *head;
+    const matcher *m;
+    size_t n, walked;             /* the matcher whose lists are walked; n: none */
+    uint32_t *pairs;              /* per equality: the pair's id */
+    uint32_t *names;              /* per other matcher: the name's id, 0: no series has it */
+    uint8_t **answers;            /* per other matcher: by label_pair */
+    bool *absent;                 /* per other matcher: does it match where the label is absent? */
+} head_filter;
+
+static bool is_equality(const matcher *m) { return m->op == MATCH_EQ && !str_empty(m->value); }
+
+static void filter_free(head_filter *f)
 {
-    return (piece){ .bytes = bytes, .min_t_ms = c->min_t_ms, .max_t_ms = c->max_t_ms, .count = c->count, .owner = owner };
+    for (size_t i = 0; f->answers && i < f->n; i++)
+        mem_free(f->answers[i]);
+    mem_free(f->answers);
+    mem_free(f->pairs);
+    mem_free(f->names);
+    mem_free(f->absent);
 }
 
-static err_kind head_pieces(store_selection *sel, series *s, part *p)
+/* *ret_none: an equality that nobody meets. */
+static err_kind filter_make(head_filter *f, const head *h, const matcher *m, size_t n, bool *ret_none)
 {
-    p->at = arena_array(&sel->arena, piece, (size_t)s->closed_len + 1);
-    if (!p->at)
+    *f = (head_filter){ .head = h, .m = m, .n = n, .walked = n };
+    f->pairs = mem_calloc(n, sizeof *f->pairs);
+    f->names = mem_calloc(n, sizeof *f->names);
+    f->answers = mem_calloc(n, sizeof *f->answers);
+    f->absent = mem_calloc(n, sizeof *f->absent);
+    if (!f->pairs || !f->names || !f->answers || !f->absent)
         return ERR_NOMEM;
-    for (uint32_t i = 0; i < s->closed_len; i++) {
-        chunk *c = s->closed[i];
-        if (select_overlaps(sel, c->min_t_ms, c->max_t_ms))
-            p->at[p->len++] = piece_of(c, chunk_bytes(c), chunk_ref(c));
+    uint32_t best = UINT32_MAX;
+    for (size_t i = 0; i < n; i++) {
+        if (is_equality(&m[i])) {
+            f->pairs[i] = postings_pair(&h->postings, m[i].name, m[i].value);
+            uint32_t len = h->postings.pairs.at[f->pairs[i]].len;
+            *ret_none |= !f->pairs[i];
+            if (len < best) {
+                best = len;
+                f->walked = i;
+            }
+            continue;
+        }
+        f->names[i] = postings_name(&h->postings, m[i].name);
+        f->absent[i] = matcher_match(&m[i], STR_EMPTY);
+        *ret_none |= !f->names[i] && !f->absent[i];
+        if (!(f->answers[i] = mem_calloc(h->postings.pairs.len, 1)))
+            return ERR_NOMEM;
     }
-    if (!s->open || !select_overlaps(sel, s->open->min_t_ms, s->open->max_t_ms))
-        return OK;
-    char *copy = arena_dup(&sel->arena, s->open->bytes, chunk_size(s->open));
-    if (!copy)
-        return ERR_NOMEM;
-    p->at[p->len++] = piece_of(s->open, str_of(copy, chunk_size(s->open)), NULL);
+    for (size_t i = 0; f->walked == n && i < n; i++)
+        if (!is_equality(&m[i]) && !f->absent[i])
+            f->walked = i;
     return OK;
 }
 
-static err_kind head_series(store_selection *sel, series *s, size_t *count, err *e)
+static answer ask(head_filter *f, size_t i, uint32_t pair)
 {
-    if (series_empty(s) || !select_overlaps(sel, series_min_t(s), series_max_t(s)))
+    uint8_t *known = &f->answers[i][pair];
+    if (*known == UNASKED) {
+        const label_pair *x = &f->head->postings.pairs.at[pair];
+        *known = x->name != f->names[i] ? OTHER_NAME : matcher_match(&f->m[i], pair_value(x)) ? YES : NO;
+    }
+    return *known;
+}
+
+static bool matches(head_filter *f, size_t i, const series_cold *c)
+{
+    if (f->pairs[i]) {
+        for (size_t p = 0; p < c->label_count; p++)
+            if (c->pairs[p] == f->pairs[i])
+                return true;
+        return false;
+    }
+    for (size_t p = 0; f->names[i] && p < c->label_count; p++) {
+        answer a = ask(f, i, c->pairs[p]);
+        if (a != OTHER_NAME)
+            return a == YES;
+    }
+    return f->absent[i];
+}
+
+static bool matches_all(head_filter *f, const series *s)
+{
+    const series_cold *c = head_cold(f->head, s);
+    for (size_t i = 0; i < f->n; i++)
+        if (i != f->walked && !matches(f, i, c))
+            return false;
+    return true;
+}
+
+/* ---- pieces ---- */
+
+static bool wanted(const store_selection *sel, const chunk *c) { return select_overlaps(sel, c->min_t_ms, c->max_t_ms); }
+
+static void add_run(const store_selection *sel, part *p, const chunk_run *r)
+{
+    for (uint32_t i = 0; r && i < r->len; i++) {
+        chunk *c = r->at[i];
+        if (wanted(sel, c))
+            p->at[p->len++] = (piece){ .bytes = chunk_bytes(c), .min_t_ms = c->min_t_ms, .max_t_ms = c->max_t_ms, .count = c->count,
+                                       .kind = c->kind, .owner = chunk_ref(c) };
+    }
+}
+
+static err_kind add_open(store_selection *sel, part *p, const head *h, const series *s)
+{
+    const filling *f = &s->open;
+    if (!f->count)
         return OK;
-    part p = { .source = SOURCE_HEAD, .from_ms = s->cut_t_ms == INT64_MIN ? INT64_MIN : s->cut_t_ms + 1 };
-    err_kind k = head_pieces(sel, s, &p);
-    if (!k && part_has_samples(sel, &p)) {
-        p.set = label_set_ref(s->labels);
-        p.labels = label_set_view(p.set);
-        k = select_add_part(sel, p, count, e);
+    int64_t min_t_ms = filling_min_t(f, &h->pool);
+    if (!select_overlaps(sel, min_t_ms, f->last_t_ms))
+        return OK;
+    uint8_t *copy = arena_alloc(&sel->arena, filling_size(f));
+    if (!copy)
+        return ERR_NOMEM;
+    filling_copy(f, &h->pool, copy);
+    p->at[p->len++] = (piece){ .bytes = str_of((const char *)copy, filling_size(f)), .min_t_ms = min_t_ms, .max_t_ms = f->last_t_ms,
+                               .count = f->count, .kind = CHUNK_XOR };
+    return OK;
+}
+
+static err_kind add_histograms(store_selection *sel, part *p, const histogram_filling *f)
+{
+    if (!f->count || !select_overlaps(sel, f->min_t_ms, f->last_t_ms))
+        return OK;
+    char *copy = arena_dup(&sel->arena, f->bytes, f->len);
+    if (!copy)
+        return ERR_NOMEM;
+    p->at[p->len++] = (piece){ .bytes = str_of(copy, f->len), .min_t_ms = f->min_t_ms, .max_t_ms = f->last_t_ms, .count = f->count, .kind = CHUNK_HISTOGRAM };
+    return OK;
+}
+
+static err_kind in_order(store_selection *sel, const head *h, const series *s, part *p)
+{
+    const series_cold *c = head_cold(h, s);
+    p->at = arena_array(&sel->arena, piece, (c->closed ? c->closed->len : 0) + 2);
+    if (!p->at)
+        return ERR_NOMEM;
+    add_run(sel, p, c->closed);
+    err_kind k = add_open(sel, p, h, s);
+    return !k && c->more ? add_histograms(sel, p, &c->more->histograms) : k;
+}
+
+static err_kind late(store_selection *sel, const series_more *m, part *p)
+{
+    chunk_run *r = NULL;
+    err_kind k = late_chunks(m, sel->from_ms, sel->to_ms, &r);
+    if (!k && r && !(p->at = arena_array(&sel->arena, piece, r->len)))
+        k = ERR_NOMEM;
+    if (!k)
+        add_run(sel, p, r);
+    chunk_run_free(r);
+    return k;
+}
+
+/* ---- series ---- */
+
+static err_kind labels_of(store_selection *sel, const head *h, const series *s, labels *ret)
+{
+    label *at = arena_alloc(&sel->arena, head_cold(h, s)->label_count * sizeof *at);
+    if (!at)
+        return ERR_NOMEM;
+    *ret = (labels){ at, head_labels(h, s, at) };
+    return OK;
+}
+
+static err_kind add_if_any(store_selection *sel, const head *h, const series *s, part p, size_t *count, err *e)
+{
+    if (p.len && part_has_samples(sel, &p)) {
+        err_kind k = labels_of(sel, h, s, &p.labels) ? err_nomem(e) : select_add_part(sel, p, count, e);
         if (!k)
             return OK;
-    } else if (k) {
-        k = err_nomem(e);
-    }
-    part_done(&p);
-    return k;
-}
-
-/* The matcher whose series are walked: the shortest list of an equality, else any other that needs the
- * label to be there; n if there is none. An equality nobody meets is found at once. */
-static size_t best_matcher(const head_shard *shard, const filter *f, const posting_list **ret_list)
-{
-    size_t best = f->n;
-    *ret_list = NULL;
-    for (size_t i = 0; i < f->n; i++) {
-        const matcher *m = &f->m[i];
-        if (m->op == MATCH_EQ && !str_empty(m->value)) {
-            static const posting_list nobody;
-            const posting_list *list = postings_get(&shard->postings, m->name, m->value);
-            list = list ? list : &nobody;
-            if (!*ret_list || list->len < (*ret_list)->len) {
-                *ret_list = list;
-                best = i;
-            }
-        } else if (best == f->n && m->op == MATCH_RE && !matcher_match(m, STR_EMPTY)) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-static err_kind walk_list(store_selection *sel, filter *f, const posting_list *list, size_t best, size_t *count, err *e)
-{
-    err_kind k = OK;
-    for (size_t i = 0; !k && i < list->len; i++)
-        if (filter_series(f, label_set_view(list->at[i]->labels), best))
-            k = head_series(sel, list->at[i], count, e);
-    return k;
-}
-
-static err_kind walk_shard(store_selection *sel, const head_shard *shard, filter *f, size_t *count, err *e)
-{
-    const posting_list *list;
-    err_kind k = OK;
-    size_t best = best_matcher(shard, f, &list);
-    if (list)
-        return walk_list(sel, f, list, best, count, e);
-    if (best < f->n) {
-        str value;
-        for (size_t pos = 0; !k && postings_next(&shard->postings, f->m[best].name, &pos, &value, &list);)
-            if (filter_value(f, best, value))
-                k = walk_list(sel, f, list, best, count, e);
+        part_done(&p);
         return k;
     }
-    series *s;
-    for (size_t pos = 0; !k && (s = head_next(shard, &pos));)
-        if (filter_series(f, label_set_view(s->labels), f->n))
-            k = head_series(sel, s, count, e);
+    part_done(&p);
+    return OK;
+}
+
+/* Late samples are a source of their own, before the head: where both have a sample at one time, the first that came
+ * is the head's. */
+static err_kind take_series(store_selection *sel, head *h, series *s, size_t *count, err *e)
+{
+    const series_cold *c = head_cold(h, s);
+    if (c->more && (c->more->late.len || c->more->late_closed)) {
+        part p = { .source = SOURCE_LATE, .from_ms = INT64_MIN };
+        size_t uncounted = 0;
+        if (late(sel, c->more, &p)) {
+            part_done(&p);
+            return err_nomem(e);
+        }
+        err_kind k = add_if_any(sel, h, s, p, &uncounted, e);
+        if (k)
+            return k;
+    }
+    part p = { .source = SOURCE_HEAD, .from_ms = c->cut_t_ms == INT64_MIN ? INT64_MIN : c->cut_t_ms + 1 };
+    if (in_order(sel, h, s, &p)) {
+        part_done(&p);
+        return err_nomem(e);
+    }
+    return add_if_any(sel, h, s, p, count, e);
+}
+
+static err_kind walk_pair(store_selection *sel, head *h, head_filter *f, uint32_t id, size_t *count, err *e)
+{
+    const label_pair *x = &h->postings.pairs.at[id];
+    const uint32_t *at = pair_series(x);
+    err_kind k = OK;
+    for (uint32_t i = 0; !k && i < x->len; i++) {
+        if (i + 8 < x->len)
+            __builtin_prefetch(head_at(h, at[i + 8]));
+        series *s = head_at(h, at[i]);
+        if (matches_all(f, s))
+            k = take_series(sel, h, s, count, e);
+    }
     return k;
 }
 
-err_kind select_head(store *s, store_selection *sel, filter *f, err *e)
+static err_kind walk(store_selection *sel, head *h, head_filter *f, err *e)
 {
     size_t count = 0;
     err_kind k = OK;
-    head_lock(&s->head, HEAD_ALL_SHARDS);
-    for (uint32_t i = 0; !k && i < HEAD_SHARDS; i++)
-        k = walk_shard(sel, &s->head.shards[i], f, &count, e);
-    head_unlock(&s->head, HEAD_ALL_SHARDS);
+    if (f->walked < f->n && f->pairs[f->walked])
+        return walk_pair(sel, h, f, f->pairs[f->walked], &count, e);
+    if (f->walked < f->n) {
+        const pair_name *name = &h->postings.names.at[f->names[f->walked]];
+        for (size_t i = 0; !k && i < name->pairs.len; i++)
+            if (ask(f, f->walked, name->pairs.at[i]) == YES)
+                k = walk_pair(sel, h, f, name->pairs.at[i], &count, e);
+        return k;
+    }
+    series *s;
+    for (uint32_t slot = 0; !k && (s = head_next(h, &slot));)
+        if (matches_all(f, s))
+            k = take_series(sel, h, s, &count, e);
+    return k;
+}
+
+err_kind select_head(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
+{
+    head *h = &s->head;
+    head_filter f;
+    bool none = false;
+    head_lock(h);
+    err_kind k = filter_make(&f, h, m, n, &none) ? err_nomem(e) : OK;
+    if (!k && !none) {
+        sel->texts = texts_ref(h->postings.texts);
+        k = walk(sel, h, &f, e);
+    }
+    head_unlock(h);
+    filter_free(&f);
     return k;
 }

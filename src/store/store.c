@@ -140,11 +140,12 @@ static void store_free(store *s)
     threads_stop(s);
     wal_done(&s->wal);
     head_done(&s->head);
+    guard_done(&s->guard);
     blocks_done(&s->blocks);
     for (size_t i = 0; i < STORE_TIERS; i++)
         blocks_done(&s->tiers[i].blocks);
     vec_done(&s->batch.rows);
-    vec_done(&s->batch.touched);
+    vec_done(&s->batch.fresh);
     buf_done(&s->batch.records);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
@@ -181,7 +182,11 @@ static store *store_new(const store_options *o)
     s->blocks.next_number = s->tiers[0].blocks.next_number = s->tiers[1].blocks.next_number = 1;
     atomic_init(&s->blocks_max_t_ms, INT64_MIN);
     locks_init(s);
-    if (head_init(&s->head, o->max_series ? o->max_series : STORE_SERIES_MAX)) {
+    s->guard = (guard){ .max_series = o->max_series ? o->max_series : STORE_SERIES_MAX, .max_series_per_metric = o->max_series_per_metric,
+                        .max_series_per_target = o->max_series_per_target, .memory_bytes = o->memory_bytes };
+    s->out_of_order_ms = o->out_of_order_ms;
+    s->created_zeros = o->created_zeros;
+    if (head_init(&s->head)) {
         store_free(s);
         return NULL;
     }

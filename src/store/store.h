@@ -20,6 +20,7 @@ typedef struct store_options {
     size_t max_series;            /* in the head; 0: 2 000 000. Beyond it new series are refused (ERR_LIMIT) */
     size_t max_series_per_metric, max_series_per_target;  /* 0: no limit; a target is job and instance */
     size_t max_exemplars;         /* kept in memory, the oldest go first; 0: 100 000 */
+    bool created_zeros;           /* a counter's start time (sample_row.start_ms) becomes a sample of value 0 */
     size_t memory_bytes;          /* budget of the head: beyond it new series are refused; 0: no limit */
     int64_t tier_5m_ms, tier_1h_ms; /* how long roll-ups are kept; 0: none are made */
     bool read_only;               /* offline commands: no LOCK, no thread, no write */

@@ -198,7 +198,7 @@ TEST(store_takes_a_large_batch_or_refuses_it_whole)
     sample_row *at = mem_calloc(N, sizeof *at);
     CHECK(at);
     for (int i = 0; i < N; i++)
-        at[i] = (sample_row){ { &name, 1 }, NULL, NOW + i, i };
+        at[i] = (sample_row){ { &name, 1 }, NULL, NOW + i, i + 0.1 }; /* ten bytes a row */
     const char *dir = test_dir();
     store *s = open_at(dir);
     err e = { 0 };

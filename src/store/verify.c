@@ -171,25 +171,6 @@ static err_kind visit_block(void *ctx, const char *path, err *e) { return verify
 
 /* ---- the log ---- */
 
-static bool payload_makes_sense(const wal_record *r)
-{
-    wire_cursor c = wire_read(r->payload);
-    bool bad = false;
-    if (r->type == WAL_SERIES) {
-        static label at[LABELS_MAX];
-        uint64_t id;
-        size_t n;
-        while (wal_next_series(&c, &id, at, &n, &bad))
-            ;
-    } else if (r->type == WAL_SAMPLES) {
-        wal_delta before = { 0 };
-        wal_sample s;
-        while (wal_next_sample(&c, &before, &s, &bad))
-            ;
-    }
-    return !bad;
-}
-
 static err_kind visit_log(void *ctx, const char *path, err *e)
 {
     verifying *v = ctx;
@@ -203,7 +184,7 @@ static err_kind visit_log(void *ctx, const char *path, err *e)
     err_kind k = wal_reader_open(&r, path, e);
     while (!k && !(k = wal_reader_next(&r, &record, e))) {
         v->told.log_records++;
-        sense = sense && payload_makes_sense(&record);
+        sense = sense && wal_payload_valid(&record);
     }
     char text[120];
     snprintf(text, sizeof text, "%" PRIu64 " bytes at its end cannot be read", r.cut_bytes);

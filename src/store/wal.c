@@ -63,15 +63,82 @@ void wal_put_series(buf *b, uint64_t id, labels l)
     buf_commit(b, (size_t)(p - at));
 }
 
-uint8_t *wal_put_sample(uint8_t *at, wal_delta *before, uint64_t id, int64_t t_ms, double v)
+size_t wal_section_begin(buf *b, wal_section kind)
 {
-    uint64_t bits;
+    size_t start = b->len;
+    uint8_t *p = (uint8_t *)buf_reserve(b, WAL_SECTION_BYTES);
+    if (!p)
+        return SIZE_MAX;
+    p[0] = (uint8_t)kind;
+    buf_commit(b, WAL_SECTION_BYTES);
+    return start;
+}
+
+void wal_section_end(buf *b, size_t start)
+{
+    if (buf_failed(b))
+        return;
+    size_t len = b->len - start - WAL_SECTION_BYTES;
+    if (len > WAL_RECORD_MAX_BYTES)
+        b->failed = ERR_LIMIT;
+    else
+        wire_put_u32((uint8_t *)b->ptr + start + 1, (uint32_t)len);
+}
+
+static uint8_t value_code(uint64_t bits, double v, uint64_t before)
+{
+    static const double whole_max = 562949953421312.0; /* 2^49: as a zigzag varint not longer than 8 bytes */
+    if (bits == before)
+        return WAL_VALUE_SAME;
+    if (v > -whole_max && v < whole_max && v == (double)(int64_t)v && bits != UINT64_C(1) << 63)
+        return WAL_VALUE_WHOLE;
+    return (uint32_t)bits ? WAL_VALUE_FULL : WAL_VALUE_HIGH;
+}
+
+uint8_t *wal_put_row(uint8_t *at, wal_before *before, uint64_t id, int64_t t_ms, double v)
+{
+    uint64_t bits, dt = (uint64_t)t_ms - before->t_ms;
     memcpy(&bits, &v, sizeof bits);
+    uint8_t code = value_code(bits, v, before->bits);
+    at = wire_put_varint(at, wire_zigzag(id - before->id - 1) << 3 | (dt ? 4u : 0u) | code);
+    if (dt)
+        at = wire_put_varint(at, wire_zigzag(dt));
+    if (code == WAL_VALUE_WHOLE)
+        at = wire_put_varint(at, wire_zigzag((uint64_t)(int64_t)v));
+    if (code == WAL_VALUE_FULL)
+        wire_put_u64(at, bits), at += 8;
+    if (code == WAL_VALUE_HIGH)
+        wire_put_u32(at, (uint32_t)(bits >> 32)), at += 4;
+    *before = (wal_before){ id, (uint64_t)t_ms, bits };
+    return at;
+}
+
+uint8_t *wal_put_key(uint8_t *at, wal_before *before, uint64_t id, int64_t t_ms)
+{
     at = wire_put_varint(at, wire_zigzag(id - before->id));
     at = wire_put_varint(at, wire_zigzag((uint64_t)t_ms - before->t_ms));
-    wire_put_u64(at, bits);
-    *before = (wal_delta){ id, (uint64_t)t_ms };
-    return at + 8;
+    *before = (wal_before){ id, (uint64_t)t_ms, 0 };
+    return at;
+}
+
+void wal_put_chunks(buf *b, uint64_t id, int64_t cut_t_ms, size_t chunks)
+{
+    uint8_t *at = (uint8_t *)buf_reserve(b, 3 * WIRE_VARINT_MAX);
+    if (!at)
+        return;
+    uint8_t *p = wire_put_varint(wire_put_varint(at, id), wire_zigzag((uint64_t)cut_t_ms));
+    p = wire_put_varint(p, chunks);
+    buf_commit(b, (size_t)(p - at));
+}
+
+void wal_put_chunk(buf *b, const wal_chunk *c)
+{
+    uint8_t *at = (uint8_t *)buf_reserve(b, 1 + 2 * WIRE_VARINT_MAX + c->bytes.len);
+    if (!at)
+        return;
+    at[0] = (uint8_t)(c->kind | c->place << 4);
+    uint8_t *p = put_text(wire_put_varint(at + 1, c->count), c->bytes);
+    buf_commit(b, (size_t)(p - at));
 }
 
 /* ---- names ---- */
@@ -299,8 +366,8 @@ err_kind wal_reader_open(wal_reader *r, const char *path, err *e)
         return OK;
     }
     if (wire_u32(r->at + 8) != WAL_VERSION) {
-        err_set(e, ERR_UNSUPPORTED, "cannot read WAL segment \"%s\": version %" PRIu32 " is newer than this galen", path, wire_u32(r->at + 8));
-        return err_hint(e, "Start the galen that wrote it, or a newer one."), ERR_UNSUPPORTED;
+        err_set(e, ERR_UNSUPPORTED, "cannot read WAL segment \"%s\": it has version %" PRIu32 ", this galen reads version %u", path, wire_u32(r->at + 8), WAL_VERSION);
+        return err_hint(e, "Start the galen that wrote it."), ERR_UNSUPPORTED;
     }
     r->start = r->offset = WAL_HEADER_BYTES;
     return OK;
@@ -354,7 +421,7 @@ bool wal_next_series(wire_cursor *c, uint64_t *ret_id, label ret_labels[LABELS_M
     if (c->at == c->end)
         return false;
     *bad = true;
-    if (!wire_varint(c, ret_id) || !wire_varint(c, &n) || n == 0 || n > LABELS_MAX)
+    if (!wire_varint(c, ret_id) || !wire_varint(c, &n) || n == 0 || n > LABELS_MAX || *ret_id >= WAL_ID_MAX)
         return false;
     for (size_t i = 0; i < n; i++) {
         label *l = &ret_labels[i];
@@ -370,21 +437,62 @@ bool wal_next_series(wire_cursor *c, uint64_t *ret_id, label ret_labels[LABELS_M
     return true;
 }
 
-bool wal_next_sample(wire_cursor *c, wal_delta *before, wal_sample *ret, bool *bad)
+bool wal_next_section(wire_cursor *c, uint8_t *ret_kind, wire_cursor *ret_rows, bool *bad)
+{
+    str rows;
+    *bad = false;
+    if (c->at == c->end)
+        return false;
+    *bad = true;
+    if (wire_left(c) < WAL_SECTION_BYTES)
+        return false;
+    *ret_kind = c->at[0];
+    uint32_t len = wire_u32(c->at + 1);
+    c->at += WAL_SECTION_BYTES;
+    if (!wire_bytes(c, len, &rows))
+        return false;
+    *ret_rows = wire_read(rows);
+    *bad = false;
+    return true;
+}
+
+bool wal_next_key(wire_cursor *c, wal_before *before, wal_row *ret, bool *bad)
 {
     uint64_t id, t;
     *bad = false;
     if (c->at == c->end)
         return false;
-    if (!wire_varint(c, &id) || !wire_varint(c, &t) || wire_left(c) < 8) {
+    if (!wire_varint(c, &id) || !wire_varint(c, &t)) {
         *bad = true;
         return false;
     }
     before->id += wire_unzigzag(id);
     before->t_ms += wire_unzigzag(t);
-    uint64_t bits = wire_u64(c->at);
-    c->at += 8;
-    *ret = (wal_sample){ before->id, (int64_t)before->t_ms, 0 };
-    memcpy(&ret->v, &bits, sizeof bits);
+    *ret = (wal_row){ before->id, (int64_t)before->t_ms, 0 };
+    return true;
+}
+
+bool wal_next_chunks(wire_cursor *c, uint64_t *ret_id, int64_t *ret_cut_t_ms, uint64_t *ret_chunks, bool *bad)
+{
+    uint64_t cut;
+    *bad = false;
+    if (c->at == c->end)
+        return false;
+    *bad = !wire_varint(c, ret_id) || !wire_varint(c, &cut) || !wire_varint(c, ret_chunks);
+    *ret_cut_t_ms = *bad ? 0 : (int64_t)wire_unzigzag(cut);
+    return !*bad;
+}
+
+bool wal_next_chunk(wire_cursor *c, wal_chunk *ret)
+{
+    uint64_t count;
+    if (wire_left(c) < 1)
+        return false;
+    uint8_t first = *c->at++;
+    if (!wire_varint(c, &count) || !wire_str(c, &ret->bytes) || count == 0 || count > UINT16_MAX)
+        return false;
+    ret->kind = first & 15;
+    ret->place = first >> 4;
+    ret->count = (uint32_t)count;
     return true;
 }

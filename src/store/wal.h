@@ -23,14 +23,16 @@
 #define WAL_SEGMENT_MAX_BYTES (32u << 20)
 #define WAL_RECORD_MAX_BYTES (64u << 20) /* one payload; a batch that needs more is refused */
 #endif
-#define WAL_VERSION 1u
+#define WAL_VERSION 2u
 #define WAL_HEADER_BYTES 16u
 #define WAL_RECORD_HEADER_BYTES 16u
-#define WAL_SAMPLE_MAX_BYTES (2u * WIRE_VARINT_MAX + 8u)
+#define WAL_ROW_MAX_BYTES (3u * WIRE_VARINT_MAX)
+#define WAL_SECTION_BYTES 5u
+#define WAL_ID_MAX (UINT64_C(1) << 56) /* ids of series stay below, so that a difference with its flags is 64 bits */
 #define WAL_RETIRED_MAX 8
 
 /* Stays what it is: the numbers are on disk. */
-typedef enum wal_type { WAL_SERIES = 1, WAL_SAMPLES = 2 } wal_type;
+typedef enum wal_type { WAL_SERIES = 1, WAL_ROWS = 3, WAL_CHUNKS = 4, WAL_EXEMPLARS = 5 } wal_type;
 
 /* ---- building records in a buf ---- */
 /* Start a record at the end of `b`, put its payload behind, close it: fills length and checksum in.
@@ -38,9 +40,23 @@ typedef enum wal_type { WAL_SERIES = 1, WAL_SAMPLES = 2 } wal_type;
 size_t wal_begin(buf *b, wal_type type);
 void wal_end(buf *b, size_t start);
 void wal_put_series(buf *b, uint64_t id, labels l);
-/* Samples of one record are coded as differences to the one before: start with a zeroed state. */
-typedef struct wal_delta { uint64_t id, t_ms; } wal_delta;
-uint8_t *wal_put_sample(uint8_t *at, wal_delta *before, uint64_t id, int64_t t_ms, double v);
+/* A batch is one WAL_ROWS record: sections of rows of one kind, in the order the rows came. */
+typedef enum wal_section { WAL_FLOATS = 1, WAL_HISTOGRAMS = 2, WAL_LATE_FLOATS = 3, WAL_LATE_HISTOGRAMS = 4 } wal_section;
+size_t wal_section_begin(buf *b, wal_section kind); /* offset; SIZE_MAX when `b` failed */
+void wal_section_end(buf *b, size_t start);
+/* Rows of one section are coded as differences to the one before: start with a zeroed state. */
+enum { WAL_VALUE_SAME, WAL_VALUE_WHOLE, WAL_VALUE_FULL, WAL_VALUE_HIGH }; /* how a row tells its value */
+typedef struct wal_before { uint64_t id, t_ms, bits; } wal_before;
+uint8_t *wal_put_row(uint8_t *at, wal_before *before, uint64_t id, int64_t t_ms, double v); /* WAL_ROW_MAX_BYTES */
+/* Whose and when; a histogram (histogram_chunk.h) follows. */
+uint8_t *wal_put_key(uint8_t *at, wal_before *before, uint64_t id, int64_t t_ms);
+
+/* A chunk of the head, as a checkpoint keeps it. An entry of WAL_CHUNKS: the series' id, the time up to which it is in
+ * blocks, and its chunks. */
+typedef enum wal_chunk_place { WAL_CHUNK_CLOSED = 0, WAL_CHUNK_OPEN = 1, WAL_CHUNK_LATE = 2 } wal_chunk_place;
+typedef struct wal_chunk { uint8_t kind, place; uint32_t count; str bytes; } wal_chunk;
+void wal_put_chunks(buf *b, uint64_t id, int64_t cut_t_ms, size_t chunks);
+void wal_put_chunk(buf *b, const wal_chunk *c);
 
 /* ---- writing ---- */
 typedef struct wal {
@@ -102,7 +118,59 @@ void wal_reader_done(wal_reader *r);
 /* OK: *ret is valid until the next call. ERR_NOT_FOUND: no more whole records. ERR_IO, ERR_NOMEM. */
 CHECKED err_kind wal_reader_next(wal_reader *r, wal_record *ret, err *e);
 
+/* wal_check.c: does it decode, down to the last sample? Needs memory for the samples of one chunk; without it the answer
+ * is false. */
+bool wal_payload_valid(const wal_record *r);
+
 /* Payloads. False at the end; `c` then is empty, or *bad says the bytes make no sense. */
 bool wal_next_series(wire_cursor *c, uint64_t *ret_id, label ret_labels[LABELS_MAX], size_t *ret_len, bool *bad);
-typedef struct wal_sample { uint64_t id; int64_t t_ms; double v; } wal_sample;
-bool wal_next_sample(wire_cursor *c, wal_delta *before, wal_sample *ret, bool *bad);
+bool wal_next_section(wire_cursor *c, uint8_t *ret_kind, wire_cursor *ret_rows, bool *bad);
+typedef struct wal_row { uint64_t id; int64_t t_ms; double v; } wal_row;
+bool wal_next_key(wire_cursor *c, wal_before *before, wal_row *ret, bool *bad);
+bool wal_next_chunks(wire_cursor *c, uint64_t *ret_id, int64_t *ret_cut_t_ms, uint64_t *ret_chunks, bool *bad);
+bool wal_next_chunk(wire_cursor *c, wal_chunk *ret);
+
+/* Here, because every row of a replay passes through. */
+static inline bool wal_next_row(wire_cursor *c, wal_before *before, wal_row *ret, bool *bad)
+{
+    uint64_t key, x;
+    *bad = false;
+    if (c->at == c->end)
+        return false;
+    *bad = true;
+    if (!wire_varint(c, &key))
+        return false;
+    before->id += wire_unzigzag(key >> 3) + 1;
+    if (key & 4) {
+        if (!wire_varint(c, &x))
+            return false;
+        before->t_ms += wire_unzigzag(x);
+    }
+    switch (key & 3) {
+    case WAL_VALUE_SAME:
+        break;
+    case WAL_VALUE_WHOLE: {
+        if (!wire_varint(c, &x))
+            return false;
+        double v = (double)(int64_t)wire_unzigzag(x);
+        memcpy(&before->bits, &v, sizeof v);
+        break;
+    }
+    case WAL_VALUE_HIGH:
+        if (wire_left(c) < 4)
+            return false;
+        before->bits = (uint64_t)wire_u32(c->at) << 32;
+        c->at += 4;
+        break;
+    default:
+        if (wire_left(c) < 8)
+            return false;
+        before->bits = wire_u64(c->at);
+        c->at += 8;
+    }
+    *bad = false;
+    ret->id = before->id;
+    ret->t_ms = (int64_t)before->t_ms;
+    memcpy(&ret->v, &before->bits, sizeof ret->v);
+    return true;
+}

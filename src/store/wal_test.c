@@ -1,5 +1,6 @@
 #include "store/wal.h"
 #include "base/test.h"
+#include <math.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,10 +8,11 @@
 /* One record with one sample whose time tells it apart. */
 static void put_record(buf *b, int64_t t_ms)
 {
-    size_t record = wal_begin(b, WAL_SAMPLES);
-    uint8_t *at = (uint8_t *)buf_reserve(b, WAL_SAMPLE_MAX_BYTES);
+    size_t record = wal_begin(b, WAL_ROWS), section = wal_section_begin(b, WAL_FLOATS);
+    uint8_t *at = (uint8_t *)buf_reserve(b, WAL_ROW_MAX_BYTES);
     CHECK(at);
-    buf_commit(b, (size_t)(wal_put_sample(at, &(wal_delta){ 0 }, 7, t_ms, 1.5) - at));
+    buf_commit(b, (size_t)(wal_put_row(at, &(wal_before){ .t_ms = (uint64_t)-1 }, 7, t_ms, 1.5) - at));
+    wal_section_end(b, section);
     wal_end(b, record);
     CHECK(!buf_failed(b));
 }
@@ -32,13 +34,17 @@ static int count_records(const char *dir, uint32_t segment, int64_t first, uint6
     CHECK_EQ(wal_segment_path(path, dir, segment, NULL), OK);
     err_kind k = wal_reader_open(&r, path, NULL);
     for (; !k && !(k = wal_reader_next(&r, &record, NULL)); n++) {
-        wire_cursor c = wire_read(record.payload);
-        wal_sample s;
+        wire_cursor c = wire_read(record.payload), section;
+        wal_row s;
+        uint8_t kind;
         bool bad;
-        CHECK(wal_next_sample(&c, &(wal_delta){ 0 }, &s, &bad));
+        CHECK(wal_next_section(&c, &kind, &section, &bad));
+        CHECK_EQ(kind, WAL_FLOATS);
+        CHECK(wal_next_row(&section, &(wal_before){ .t_ms = (uint64_t)-1 }, &s, &bad));
         CHECK_EQ(s.t_ms, first + n);
         CHECK_EQ(s.id, 7);
-        CHECK(!wal_next_sample(&c, &(wal_delta){ 0 }, &s, &bad) && !bad);
+        CHECK(!wal_next_row(&section, &(wal_before){ 0 }, &s, &bad) && !bad);
+        CHECK(!wal_next_section(&c, &kind, &section, &bad) && !bad);
     }
     CHECK_EQ(k, ERR_NOT_FOUND);
     if (ret_cut)
@@ -81,6 +87,37 @@ TEST(wal_keeps_definitions)
     CHECK_EQ(id, 301);
     CHECK_EQ(n, 1);
     CHECK(!wal_next_series(&c, &id, back, &n, &bad) && !bad);
+}
+
+TEST(wal_keeps_rows_of_every_kind)
+{
+    static const uint64_t noise = UINT64_C(0x400921fb54442d18);
+    double pi;
+    memcpy(&pi, &noise, sizeof pi);
+    const wal_row rows[] = {
+        { 1, 0, 0 }, { 2, 0, 0 }, { 3, 1790000000000, 1 }, { 4, 1790000000000, -1 }, { 4, 1790000000001, pi }, { 3, 1790000000001, pi },
+        { WAL_ID_MAX - 1, INT64_MAX, 0.5 }, { 1, INT64_MIN, -0.0 }, { 2, -1, stale_nan() }, { 3, -1, INFINITY }, { 4, -1, -INFINITY },
+        { 5, -1, 562949953421311.0 }, { 6, -1, 562949953421312.0 }, { 7, -1, -562949953421311.0 }, { 8, -1, 1e300 }, { 9, -1, 5e-324 },
+    };
+    uint8_t bytes[COUNT_OF(rows) * WAL_ROW_MAX_BYTES], *p = bytes;
+    wal_before before = { 0 };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint8_t *start = p;
+        p = wal_put_row(p, &before, rows[i].id, rows[i].t_ms, rows[i].v);
+        CHECK(p - start <= (ptrdiff_t)WAL_ROW_MAX_BYTES);
+    }
+    for (size_t len = 0; len <= (size_t)(p - bytes); len++) {
+        uint8_t *cut = mem_dup(bytes, len);
+        wire_cursor c = wire_read(str_of((char *)cut, len));
+        wal_row got;
+        bool bad;
+        size_t n = 0;
+        before = (wal_before){ 0 };
+        for (; wal_next_row(&c, &before, &got, &bad); n++)
+            CHECK_MSG(got.id == rows[n].id && got.t_ms == rows[n].t_ms && !memcmp(&got.v, &rows[n].v, sizeof got.v), "row %zu", n);
+        CHECK(len < (size_t)(p - bytes) || (n == COUNT_OF(rows) && !bad));
+        mem_free(cut);
+    }
 }
 
 TEST(wal_cuts_a_torn_tail_and_stops_at_damage)
