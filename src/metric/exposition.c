@@ -1,8 +1,13 @@
 /* Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats) and OpenMetrics 1.0
  * (openmetrics.io). One pass over the page; a line is
  *     series  value  [timestamp]  [# exemplar]        series = name | name{labels} | {"quoted name",labels}
- * In 0.0.4 a timestamp is in milliseconds, in OpenMetrics in seconds. Exemplars are skipped so far. */
+ * In 0.0.4 a timestamp is in milliseconds, in OpenMetrics in seconds.
+ *
+ * A target shows the same page each time but for the values, so two short cuts save most of the work: a line that
+ * begins with the series the caller expects is not searched for its end, and comments whose hashes are those of the
+ * last page are not read again (should one differ, all before it are read after all). */
 #include "metric/metric.h"
+#include "base/hash.h"
 
 #define EXPOSITION_MAX_FAMILIES 100000
 #define EXPOSITION_SCRATCH_BYTES (4u << 20)
@@ -12,7 +17,13 @@ struct exposition_parser {
     const char *line_start;
     uint32_t line;
     bool openmetrics, ended;
+    str text;                 /* all of it */
+    str expected;             /* the series that the next line may begin with */
+    const uint64_t *known;    /* hashes of the comments the caller has read before; NULL: read them */
+    size_t known_count, comment;
+    vec(uint64_t) hashes;     /* of the comments that were read */
     str series;               /* of the last line */
+    str exemplar;             /* behind it: {labels} value [time] */
     label at[LABELS_MAX];
     arena scratch;            /* unescaped label values of the last line */
     arena keep;               /* unescaped help texts */
@@ -22,11 +33,17 @@ struct exposition_parser {
 
 exposition_parser *exposition_new(str text, bool openmetrics)
 {
+    return exposition_open(text, openmetrics ? EXPOSITION_OPENMETRICS : EXPOSITION_TEXT, NULL);
+}
+
+exposition_parser *exposition_open(str text, exposition_format format, arena *a)
+{
     exposition_parser *p = mem_zalloc(sizeof *p);
     if (!p)
         return NULL;
-    p->rest = text;
-    p->openmetrics = openmetrics;
+    p->rest = p->text = text;
+    p->openmetrics = format == EXPOSITION_OPENMETRICS;
+    UNUSED(a);
     p->scratch = arena_init(EXPOSITION_SCRATCH_BYTES);
     p->keep = arena_init(EXPOSITION_SCRATCH_BYTES);
     return p;
@@ -40,6 +57,7 @@ void exposition_free(exposition_parser *p)
     arena_done(&p->keep);
     map_done(&p->families);
     vec_done(&p->metas);
+    vec_done(&p->hashes);
     mem_free(p);
 }
 
@@ -111,14 +129,10 @@ static metric_type type_named(str s)
     return METRIC_UNKNOWN; /* "untyped" among them */
 }
 
-/* "# TYPE name counter", "# HELP name text", "# UNIT name seconds", "# EOF"; other comments mean nothing. */
-static err_kind read_comment(exposition_parser *p, str line, err *e)
+/* "# TYPE name counter", "# HELP name text", "# UNIT name seconds"; other comments mean nothing. */
+static err_kind read_family_comment(exposition_parser *p, str line, err *e)
 {
     str s = skip_blanks(str_skip(line, 1)), kind = word(s);
-    if (str_is(kind, "EOF") && p->openmetrics) {
-        p->ended = true;
-        return OK;
-    }
     if (!str_is(kind, "TYPE") && !str_is(kind, "HELP") && !str_is(kind, "UNIT"))
         return OK;
     s = skip_blanks(str_skip(s, kind.len));
@@ -138,6 +152,80 @@ static err_kind read_comment(exposition_parser *p, str line, err *e)
         m->help = unescape(text, &p->keep);
     return OK;
 }
+
+/* The line at the front of *rest without its end; *rest goes on behind it. */
+static str next_line(str *rest)
+{
+    ptrdiff_t end = str_find_char(*rest, '\n');
+    str line = end < 0 ? *rest : str_of(rest->ptr, (size_t)end);
+    *rest = str_skip(*rest, line.len + 1);
+    if (line.len && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    return line;
+}
+
+static bool is_end(const exposition_parser *p, str line)
+{
+    return p->openmetrics && str_is(word(skip_blanks(str_skip(line, 1))), "EOF");
+}
+
+/* What was taken for known so far has changed: read the comments of the page up to `end`. */
+static err_kind read_skipped(exposition_parser *p, const char *end, err *e)
+{
+    const char *line_start = p->line_start;
+    uint32_t line_number = p->line;
+    p->known = NULL;
+    p->line = 0;
+    vec_clear(&p->hashes);
+    for (str rest = str_of(p->text.ptr, (size_t)(end - p->text.ptr)); rest.len;) {
+        p->line_start = rest.ptr;
+        p->line++;
+        str line = skip_blanks(next_line(&rest));
+        if (!line.len || line.ptr[0] != '#' || is_end(p, line))
+            continue;
+        if (vec_push(&p->hashes, hash_str(line, 0)))
+            return err_nomem(e);
+        if (read_family_comment(p, line, e))
+            return e ? e->kind : ERR_PARSE;
+    }
+    p->line_start = line_start;
+    p->line = line_number;
+    return OK;
+}
+
+static err_kind read_comment(exposition_parser *p, str line, err *e)
+{
+    if (is_end(p, line)) {
+        p->ended = true;
+        return OK;
+    }
+    uint64_t hash = hash_str(line, 0);
+    if (p->known && p->comment < p->known_count && p->known[p->comment] == hash) {
+        p->comment++;
+        return OK;
+    }
+    if (p->known && read_skipped(p, p->line_start, e))
+        return e ? e->kind : ERR_PARSE;
+    if (vec_push(&p->hashes, hash))
+        return err_nomem(e);
+    return read_family_comment(p, line, e);
+}
+
+void exposition_know_comments(exposition_parser *p, const uint64_t *hashes, size_t n)
+{
+    p->known = n ? hashes : NULL;
+    p->known_count = n;
+}
+
+bool exposition_comments_known(const exposition_parser *p) { return p->known && p->comment == p->known_count; }
+
+const uint64_t *exposition_comment_hashes(const exposition_parser *p, size_t *ret_n)
+{
+    *ret_n = p->hashes.len;
+    return p->hashes.at;
+}
+
+void exposition_expect(exposition_parser *p, str series) { p->expected = series; }
 
 static const char *const suffixes[] = { "_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount" };
 
@@ -177,6 +265,44 @@ static size_t series_len(str line)
     return 0;
 }
 
+/* The expected series stands at the front: its text, then a blank, and no brace where it has none. */
+static bool as_expected(str line, str expected)
+{
+    if (!expected.len || line.len <= expected.len || (line.ptr[expected.len] != ' ' && line.ptr[expected.len] != '\t') ||
+        memcmp(line.ptr, expected.ptr, expected.len) != 0)
+        return false;
+    str behind = skip_blanks(str_skip(line, expected.len));
+    return expected.ptr[expected.len - 1] == '}' || !behind.len || behind.ptr[0] != '{';
+}
+
+/* Up to fifteen digits with a point somewhere among them: exact in a double, and one division rounds once (Clinger,
+ * "How to Read Floating Point Numbers Accurately", 1990). Anything else takes the long way. */
+static bool parse_value(str s, double *ret)
+{
+    static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+    uint64_t digits = 0;
+    size_t after_point = 0, n = 0;
+    bool point = false;
+    if (s.len > 16)
+        return str_to_double(s, ret);
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned d = (unsigned char)s.ptr[i] - '0';
+        if (d <= 9) {
+            digits = digits * 10 + d;
+            after_point += point;
+            n++;
+        } else if (s.ptr[i] == '.' && !point) {
+            point = true;
+        } else {
+            return str_to_double(s, ret);
+        }
+    }
+    if (n == 0 || n > 15 || after_point == n || (point && !after_point))
+        return str_to_double(s, ret);
+    *ret = after_point ? (double)digits / powers[after_point] : (double)digits;
+    return true;
+}
+
 static bool parse_time(const exposition_parser *p, str s, int64_t *ret_ms)
 {
     double seconds;
@@ -187,41 +313,50 @@ static bool parse_time(const exposition_parser *p, str s, int64_t *ret_ms)
     return *ret_ms = (int64_t)llround(seconds * 1000), true;
 }
 
+/* Behind the value and its time: nothing, or "# " and an exemplar. */
+static err_kind read_end(exposition_parser *p, str s, exposition_line *ret, err *e)
+{
+    if (str_empty(s))
+        return OK;
+    if (s.ptr[0] != '#')
+        return fail(p, s.ptr, e, "unexpected text behind the timestamp");
+    p->exemplar = skip_blanks(str_skip(s, 1));
+    ret->has_exemplar = p->openmetrics;
+    return OK;
+}
+
 static err_kind read_line(exposition_parser *p, str line, exposition_line *ret, err *e)
 {
-    size_t n = series_len(line);
+    bool expected = as_expected(line, p->expected);
+    size_t n = expected ? p->expected.len : series_len(line);
     if (n == 0)
-        return fail(p, line.ptr, e, str_find_char(line, '{') >= 0 ? "the label braces are not closed" : "the line does not start with a metric name");
-    *ret = (exposition_line){ .series = str_sub(line, 0, n) };
+        return fail(p, line.ptr, e,
+                    str_find_char(line, '{') >= 0 ? "the label braces are not closed"
+                                                  : "the line does not start with a metric name");
+    *ret = (exposition_line){ .series = str_sub(line, 0, n), .as_expected = expected };
     str s = skip_blanks(str_skip(line, n)), value = word(s);
     if (str_empty(value))
         return fail(p, line.ptr + n, e, "a value is missing behind the series");
-    if (!str_to_double(value, &ret->v))
+    if (!parse_value(value, &ret->v))
         return fail(p, value.ptr, e, "the value is not a number");
     if (isnan(ret->v))
         ret->v = normal_nan(); /* never let a page spell the staleness marker */
     s = skip_blanks(str_skip(s, value.len));
     if (str_empty(s) || s.ptr[0] == '#')
-        return OK;
+        return read_end(p, s, ret, e);
     str time = word(s);
     if (!parse_time(p, time, &ret->t_ms))
         return fail(p, time.ptr, e, "the timestamp is not a number");
     ret->has_time = true;
-    s = skip_blanks(str_skip(s, time.len));
-    return str_empty(s) || s.ptr[0] == '#' ? OK : fail(p, s.ptr, e, "unexpected text behind the timestamp");
+    return read_end(p, skip_blanks(str_skip(s, time.len)), ret, e);
 }
 
 int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e)
 {
     while (p->rest.len && !p->ended) {
-        ptrdiff_t end = str_find_char(p->rest, '\n');
-        str line = end < 0 ? p->rest : str_sub(p->rest, 0, (size_t)end);
-        p->rest = str_skip(p->rest, line.len + 1);
-        p->line_start = line.ptr;
+        p->line_start = p->rest.ptr;
         p->line++;
-        if (line.len && line.ptr[line.len - 1] == '\r')
-            line.len--;
-        line = skip_blanks(line);
+        str line = skip_blanks(next_line(&p->rest));
         if (str_empty(line))
             continue;
         if (line.ptr[0] == '#') {
@@ -239,6 +374,8 @@ int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e)
         err_at(e, p->line, 1);
         return -1;
     }
+    if (p->known && p->comment != p->known_count && read_skipped(p, p->text.ptr + p->text.len, e))
+        return -1;
     return 0;
 }
 
@@ -331,9 +468,37 @@ err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_t
     name = labels_name(*ret);
     if (str_empty(name))
         return fail(p, p->series.ptr, e, "the series has no metric name");
+    if (ret_type && p->known && read_skipped(p, p->line_start, e))
+        return e ? e->kind : ERR_PARSE;
     if (ret_type)
         *ret_type = type_of(p, name);
     return OK;
+}
+
+/* {labels} value [time]: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars */
+err_kind exposition_exemplar(exposition_parser *p, arena *a, exemplar *ret, err *e)
+{
+    str s = p->exemplar;
+    size_t n = 0;
+    ptrdiff_t end = (ptrdiff_t)series_len(s);
+    if (!s.len || s.ptr[0] != '{' || !end)
+        return fail(p, s.len ? s.ptr : p->line_start, e, "an exemplar must begin with its labels in braces");
+    if (read_labels(p, str_sub(s, 1, (size_t)end - 1), &n, e))
+        return ERR_PARSE;
+    str rest = skip_blanks(str_skip(s, (size_t)end)), value = word(rest), time = word(skip_blanks(str_skip(rest, value.len)));
+    *ret = (exemplar){ 0 };
+    if (!str_to_double(value, &ret->v))
+        return fail(p, value.len ? value.ptr : s.ptr, e, "the value of an exemplar is not a number");
+    if (time.len && !parse_time(p, time, &ret->t_ms))
+        return fail(p, time.ptr, e, "the timestamp of an exemplar is not a number");
+    label *at = arena_array(a, label, n);
+    for (size_t i = 0; at && i < n; i++) {
+        at[i] = (label){ arena_str(a, p->at[i].name), arena_str(a, p->at[i].value) };
+        if (!at[i].name.ptr || !at[i].value.ptr)
+            at = NULL;
+    }
+    ret->labels = (labels){ at, n };
+    return at ? OK : err_nomem(e);
 }
 
 int exposition_next(exposition_parser *p, exposition_sample *ret, err *e)

@@ -103,12 +103,30 @@ typedef struct exposition_sample {
 } exposition_sample;
 typedef struct exposition_meta { str family, help, unit; metric_type type; } exposition_meta;
 typedef struct exposition_parser exposition_parser;
-/* Reads `text` (borrowed) in place. `openmetrics` is chosen by the Content-Type. */
+typedef enum exposition_format { EXPOSITION_TEXT, EXPOSITION_OPENMETRICS, EXPOSITION_PROTOBUF } exposition_format;
+/* Reads `text` (borrowed) in place. The format is chosen by the Content-Type. Histograms of the protobuf format live in
+ * `a`; the others need none. */
+exposition_parser *exposition_open(str text, exposition_format format, arena *a);
 exposition_parser *exposition_new(str text, bool openmetrics);
 void exposition_free(exposition_parser *p);
 /* In two steps, for a scraper that knows most series already: first the line without looking into its labels, then
  * (only if `series` was not seen before) its labels. `series` is the text before the value: up{job="x"}. */
-typedef struct exposition_line { str series; double v; bool has_time; int64_t t_ms; } exposition_line;
+typedef struct exposition_line {
+    str series; double v; bool has_time; int64_t t_ms;
+    bool as_expected;          /* it is the series that exposition_expect named */
+    bool has_exemplar;
+    const histogram *histogram;/* protobuf only: the value is this; valid until the parser is freed */
+    int64_t start_ms;          /* protobuf only: when the counter began; 0: not said */
+} exposition_line;
+/* What the caller saw last time makes this page cheaper to read: the series that the next line probably has (borrowed;
+ * only for the next line), and the hashes of all # lines. Are they the same again, the families are not read:
+ * exposition_comments_known is true at the end, and exposition_meta_count 0. */
+void exposition_expect(exposition_parser *p, str series);
+void exposition_know_comments(exposition_parser *p, const uint64_t *hashes, size_t n);
+bool exposition_comments_known(const exposition_parser *p);
+const uint64_t *exposition_comment_hashes(const exposition_parser *p, size_t *ret_n);
+/* The exemplar of the last line, copied into `a`; t_ms 0: it has no time of its own. Overwrites what exposition_labels gave. */
+err_kind exposition_exemplar(exposition_parser *p, arena *a, exemplar *ret, err *e);
 int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e);
 err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_type, err *e); /* of the last line */
 /* Both at once. 1: a sample is in *ret. 0: the end. -1: *e has line, column and what is wrong with it; parsing may not go on. */

@@ -20,7 +20,9 @@
 #define CLIENT_MAX_HEADER_BYTES (256u << 10) /* of one answer; some servers never stop sending fields */
 #define CLIENT_KEEP_HEADER_BYTES (16u << 10)
 #define CLIENT_MAX_REDIRECTS 5
-#define CLIENT_MAX_IDLE_CONNECTIONS 256L
+#define CLIENT_MAX_IDLE_CONNECTIONS 4096L /* as many targets keep theirs between two scrapes */
+#define CLIENT_READ_BYTES (64L << 10)
+#define CLIENT_SPARE_BYTES (1u << 20) /* the memory of a larger answer is given back */
 
 typedef enum fetch_state { FETCH_QUEUED, FETCH_RUNNING, FETCH_CANCELED, FETCH_REPORTING } fetch_state;
 
@@ -59,6 +61,7 @@ struct http_client {
     unsigned open_handles; /* the timer and each socket's poll */
     unsigned inside;       /* libcurl or client_settle is on the stack */
     bool unsettled;        /* something was queued, canceled or closed meanwhile */
+    buf spare;             /* the memory of an answer that ended, for the next one */
     bool closing;
 };
 
@@ -74,6 +77,25 @@ static void fetch_unlink(http_fetch *f)
         f->next->prev = f->prev;
 }
 
+static void spare_put(http_client *c, buf *b)
+{
+    if (b->cap > c->spare.cap && b->cap <= CLIENT_SPARE_BYTES) {
+        buf before = c->spare;
+        c->spare = *b;
+        *b = before;
+    }
+    buf_done(b);
+}
+
+static buf spare_take(http_client *c, size_t max)
+{
+    buf b = c->spare;
+    c->spare = (buf){ 0 };
+    b.max = max;
+    buf_reset(&b);
+    return b;
+}
+
 /* Not while libcurl calls us. */
 static void fetch_free(http_fetch *f)
 {
@@ -82,7 +104,7 @@ static void fetch_free(http_fetch *f)
     fetch_unlink(f);
     curl_easy_cleanup(f->easy);
     curl_slist_free_all(f->fields);
-    buf_done(&f->body);
+    spare_put(f->client, &f->body);
     buf_done(&f->head);
     mem_free(f);
 }
@@ -382,6 +404,16 @@ str http_response_field(const http_response *res, const char *name)
     return STR_EMPTY;
 }
 
+/* An announced length is made room for at once. */
+static void reserve_announced(http_fetch *f)
+{
+    curl_off_t length = -1;
+
+    if (!f->on_data && !curl_easy_getinfo(f->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) && length > 0 &&
+        (uint64_t)length <= f->max_body)
+        (void)buf_reserve(&f->body, (size_t)length);
+}
+
 static size_t on_header(char *bytes, size_t size, size_t n, void *fetch)
 {
     http_fetch *f = fetch;
@@ -403,6 +435,8 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *fetch)
 
     if (f->state == FETCH_CANCELED || f->client->closing)
         return piece.len + 1; /* any other number than the piece's length ends the transfer */
+    if (!f->body_bytes)
+        reserve_announced(f);
     f->body_bytes += piece.len;
     if (f->body_bytes > f->max_body)
         explain_too_long(f, &f->cut);
@@ -531,6 +565,7 @@ static void set_limits(http_fetch *f)
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "galen/" GALEN_VERSION);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, CLIENT_READ_BYTES);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -570,7 +605,7 @@ static err_kind fetch_prepare(http_fetch *f, const http_fetch_options *o, err *e
     f->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : CLIENT_DEFAULT_TIMEOUT_MS;
     f->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CLIENT_DEFAULT_CONNECT_MS;
     f->max_body = o->max_body ? o->max_body : CLIENT_DEFAULT_MAX_BODY;
-    f->body = (buf)BUF_INIT(f->max_body);
+    f->body = spare_take(f->client, f->max_body);
     f->head = (buf)BUF_INIT(CLIENT_KEEP_HEADER_BYTES);
     f->on_data = o->on_data;
     f->done = o->done;
@@ -630,6 +665,7 @@ static void client_drop(http_client *c)
     while (c->fetches)
         fetch_free(c->fetches);
     curl_multi_cleanup(TAKE(c->multi));
+    buf_done(&c->spare);
     uv_close((uv_handle_t *)&c->timer, timer_closed);
 }
 

@@ -59,9 +59,9 @@ static void own_due(void *ctx)
     page_rules rules = { .target = { base, 2 } };
     vec_clear(&w->own_rows);
     own_exposition(&text);
-    err_kind k = page_read(w->own_page, &rules, buf_str(&text), false, clock_now_ms(), &w->own_rows, &result, &e);
-    if (!k && w->own_rows.len)
-        k = w->deps.sink.append(w->deps.sink.ctx, w->own_rows.at, w->own_rows.len, &(sink_result){ 0 }, &e);
+    err_kind k = page_read(w->own_page, &rules, buf_str(&text), EXPOSITION_TEXT, clock_now_ms(), &w->own_rows, &result, &e);
+    if (!k)
+        k = page_append(w->own_page, &w->deps.sink, &w->own_rows, &(sink_result){ 0 }, &e);
     if (k)
         log_warn("could not keep galen's own metrics", KV_ERR(&e));
     page_settle(w->own_page);

@@ -3,15 +3,17 @@
 
 #define PAGE_ARENA_MAX (1u << 20) /* for building one series' labels */
 #define PAGE_META_MAX (4u << 20)
+#define PAGE_ROUND_MAX (256u << 20) /* histograms and exemplars of one page */
 #define PAGE_MODEL_MAX 256
 
 typedef struct page_series {
     uint64_t hash;
     label_set *labels; /* NULL: relabelling drops it */
     uint64_t ref;
-    uint32_t round; /* the last good page it was on */
-    bool timed;     /* brings its own timestamps: no markers */
-    bool live;      /* a marker is owed when it goes */
+    struct page_series *next; /* what followed it on the last page: probably follows it again */
+    uint32_t round;           /* the last page it was on, good or not */
+    bool timed;               /* brings its own timestamps: no markers */
+    bool live, was_live;      /* a marker is owed when it goes; the same before this round */
     engine_role role;
     uint32_t len;
     char text[]; /* as on the page */
@@ -20,11 +22,16 @@ typedef struct page_series {
 struct page_cache {
     page_series **slots; /* open addressing, power of two */
     size_t cap, len;
+    size_t live;         /* series that are */
+    page_series *first, *last; /* of the page; of the round so far */
+    size_t seen, seen_live, live_now; /* different series in this round; those that were live; those that are */
     uint32_t round;
-    bool failed_round; /* this round's page was broken: nothing is forgotten on its account */
+    bool failed_round;   /* this round's page was broken: nothing is forgotten on its account */
     arena scratch, meta_arena;
+    arena round_arena;   /* histograms and exemplars, until settled */
     vec(exposition_meta) metas;
-    uint64_t meta_hash;
+    vec(uint64_t) comments; /* hashes of the page's # lines */
+    vec(exemplar_row) exemplars;
     char model[PAGE_MODEL_MAX];
 };
 
@@ -34,6 +41,7 @@ page_cache *page_cache_new(void)
     if (c) {
         c->scratch = arena_init(PAGE_ARENA_MAX);
         c->meta_arena = arena_init(PAGE_META_MAX);
+        c->round_arena = arena_init(PAGE_ROUND_MAX);
     }
     return c;
 }
@@ -55,7 +63,10 @@ void page_cache_free(page_cache *c)
     mem_free(c->slots);
     arena_done(&c->scratch);
     arena_done(&c->meta_arena);
+    arena_done(&c->round_arena);
     vec_done(&c->metas);
+    vec_done(&c->comments);
+    vec_done(&c->exemplars);
     mem_free(c);
 }
 
@@ -80,10 +91,14 @@ static err_kind rebuild(page_cache *c, size_t cap, bool (*keep)(const page_cache
     if (!slots)
         return ERR_NOMEM;
     size_t len = 0;
+    if (keep)
+        c->first = NULL;
     for (size_t i = 0; i < c->cap; i++) {
         page_series *s = c->slots[i];
         if (!s)
             continue;
+        if (keep)
+            s->next = NULL; /* it may be one that goes; the next page tells again */
         if (keep && !keep(c, s)) {
             series_free(s);
             continue;
@@ -194,8 +209,7 @@ static err_kind add_series(page_cache *c, const page_rules *r, exposition_parser
                            page_series **ret, err *e)
 {
     labels page;
-    metric_type type;
-    err_kind k = exposition_labels(p, &page, &type, e);
+    err_kind k = exposition_labels(p, &page, NULL, e);
     if (!k)
         k = make_room(c, e);
     if (k)
@@ -220,31 +234,88 @@ static err_kind add_series(page_cache *c, const page_rules *r, exposition_parser
 }
 
 /* ---- one page ---- */
-static err_kind take_line(page_cache *c, const page_rules *r, exposition_parser *p, const exposition_line *line,
-                          int64_t now_ms, row_vec *rows, page_result *ret, err *e)
+
+/* The series of a line: the one that was expected, one that is known, or a new one. */
+static err_kind series_of_line(page_cache *c, const page_rules *r, exposition_parser *p, const exposition_line *line,
+                               page_series *expected, page_series **ret, page_result *result, err *e)
 {
+    if (line->as_expected) {
+        *ret = expected;
+        return OK;
+    }
     uint64_t hash = hash_str(line->series, 0);
-    page_series *s = c->cap ? *place(c->slots, c->cap, hash, line->series) : NULL;
-    if (!s) {
-        err_kind k = add_series(c, r, p, line->series, hash, &s, e);
-        if (k)
-            return k;
-        ret->added += s->labels != NULL;
-    } else if (s->round == c->round) {
+    *ret = c->cap ? *place(c->slots, c->cap, hash, line->series) : NULL;
+    if (*ret)
+        return OK;
+    err_kind k = add_series(c, r, p, line->series, hash, ret, e);
+    if (!k) {
+        (*ret)->next = expected;
+        result->added += (*ret)->labels != NULL;
+    }
+    return k;
+}
+
+static void follow(page_cache *c, page_series *s)
+{
+    if (c->last)
+        c->last->next = s;
+    else
+        c->first = s;
+    c->last = s;
+}
+
+/* A line's exemplar, or none: a broken one costs the line nothing, as in Prometheus. */
+static void take_exemplar(page_cache *c, exposition_parser *p, const page_series *s, int64_t t_ms)
+{
+    exemplar_row row = { .series = label_set_view(s->labels) };
+    if (exposition_exemplar(p, &c->round_arena, &row.exemplar, NULL))
+        return;
+    if (!row.exemplar.t_ms)
+        row.exemplar.t_ms = t_ms;
+    (void)!vec_push(&c->exemplars, row);
+}
+
+static bool keeps_marker(const page_series *s, const scrape_job *j)
+{
+    return s->labels && (!s->timed || (j && j->track_timestamps_staleness));
+}
+
+static err_kind take_line(page_cache *c, const page_rules *r, exposition_parser *p, const exposition_line *line,
+                          page_series *expected, int64_t now_ms, row_vec *rows, page_result *ret, err *e)
+{
+    page_series *s;
+    err_kind k = series_of_line(c, r, p, line, expected, &s, ret, e);
+    if (k)
+        return k;
+    if (s->round == c->round) {
         ret->duplicates++;
         return OK;
     }
+    follow(c, s);
     bool timed = line->has_time && (!r->job || r->job->honor_timestamps);
     ret->scraped++;
     engine_see(&ret->seen, s->role, line->v);
+    c->seen++;
+    c->seen_live += s->live;
+    s->was_live = s->live;
     s->round = c->round;
     if (!s->labels)
         return OK;
     if (r->job && r->job->sample_limit > 0 && ret->kept >= (size_t)r->job->sample_limit)
         return err_set(e, ERR_LIMIT, "the page has more samples than sample_limit, %" PRId64, r->job->sample_limit);
-    if (vec_push(rows, ((sample_row){ label_set_view(s->labels), &s->ref, timed ? line->t_ms : now_ms, line->v })))
+    sample_row row = { .labels = s->ref ? (labels){ NULL, 0 } : label_set_view(s->labels),
+                       .ref = &s->ref,
+                       .t_ms = timed ? line->t_ms : now_ms,
+                       .v = line->v,
+                       .histogram = line->histogram,
+                       .start_ms = line->start_ms };
+    if (vec_push(rows, row))
         return err_nomem(e);
     s->timed = timed;
+    s->live = keeps_marker(s, r->job);
+    c->live_now += s->live;
+    if (line->has_exemplar)
+        take_exemplar(c, p, s, row.t_ms);
     ret->kept++;
     return OK;
 }
@@ -252,25 +323,25 @@ static err_kind take_line(page_cache *c, const page_rules *r, exposition_parser 
 /* Copied only when it changed: help texts are most of a page. */
 static void keep_meta(page_cache *c, const exposition_parser *p)
 {
-    size_t n = exposition_meta_count(p);
-    uint64_t h = n;
-    for (size_t i = 0; i < n; i++) {
-        exposition_meta m = exposition_meta_at(p, i);
-        h = hash_str(m.family, h + (uint64_t)m.type);
-        h = hash_str(m.help, h);
-        h = hash_str(m.unit, h);
-    }
-    if (h == c->meta_hash)
+    size_t n, comments;
+    if (exposition_comments_known(p))
         return;
-    c->meta_hash = h;
+    const uint64_t *hashes = exposition_comment_hashes(p, &comments);
+    vec_clear(&c->comments);
     vec_clear(&c->metas);
     arena_reset(&c->meta_arena);
+    n = exposition_meta_count(p);
     for (size_t i = 0; i < n; i++) {
         exposition_meta m = exposition_meta_at(p, i);
         exposition_meta copy = { arena_str(&c->meta_arena, m.family), arena_str(&c->meta_arena, m.help),
                                  arena_str(&c->meta_arena, m.unit), m.type };
         if (!copy.family.ptr || !copy.help.ptr || !copy.unit.ptr || vec_push(&c->metas, copy))
-            return;
+            return; /* without the hashes the next page is read in full again */
+    }
+    if (!vec_reserve(&c->comments, comments)) {
+        if (comments)
+            memcpy(c->comments.at, hashes, comments * sizeof *hashes);
+        c->comments.len = comments;
     }
 }
 
@@ -280,68 +351,129 @@ static err_kind mark_missing(page_cache *c, bool all, int64_t now_ms, row_vec *r
         page_series *s = c->slots[i];
         if (!s || !s->live || (!all && s->round == c->round))
             continue;
-        if (vec_push(rows, ((sample_row){ label_set_view(s->labels), &s->ref, now_ms, stale_nan() })))
+        labels l = s->ref ? (labels){ NULL, 0 } : label_set_view(s->labels);
+        if (vec_push(rows, ((sample_row){ l, &s->ref, now_ms, stale_nan(), NULL, 0 })))
             return ERR_NOMEM;
         s->live = false;
     }
     return OK;
 }
 
-static void mark_live(page_cache *c)
+/* The page counts for nothing: what is live is what was live before it. */
+static void undo_round(page_cache *c)
 {
     for (size_t i = 0; i < c->cap; i++) {
         page_series *s = c->slots[i];
         if (s && s->round == c->round)
-            s->live = s->labels && !s->timed;
+            s->live = s->was_live;
+    }
+    vec_clear(&c->exemplars);
+}
+
+static void begin_round(page_cache *c)
+{
+    c->round++;
+    c->failed_round = true;
+    c->last = NULL;
+    c->seen = c->seen_live = c->live_now = 0;
+    vec_clear(&c->exemplars);
+    arena_reset(&c->round_arena);
+}
+
+static err_kind read_lines(page_cache *c, const page_rules *r, exposition_parser *p, int64_t now_ms, row_vec *rows,
+                           page_result *ret, err *e)
+{
+    exposition_line line;
+    for (;;) {
+        page_series *expected = c->last ? c->last->next : c->first;
+        exposition_expect(p, expected ? str_of(expected->text, expected->len) : STR_EMPTY);
+        int more = exposition_next_line(p, &line, e);
+        if (more <= 0)
+            return more ? (e->kind ? e->kind : ERR_PARSE) : OK;
+        err_kind k = take_line(c, r, p, &line, expected, now_ms, rows, ret, e);
+        if (k)
+            return k;
     }
 }
 
-err_kind page_read(page_cache *c, const page_rules *r, str body, bool openmetrics, int64_t now_ms, row_vec *rows,
+/* The page is whole: markers for what it lacks, and what it says of its families. */
+static err_kind end_round(page_cache *c, const exposition_parser *p, int64_t now_ms, row_vec *rows, err *e)
+{
+    if (c->seen_live != c->live && mark_missing(c, false, now_ms, rows))
+        return err_nomem(e);
+    c->failed_round = false;
+    c->live = c->live_now;
+    if (c->last)
+        c->last->next = NULL;
+    keep_meta(c, p);
+    return OK;
+}
+
+err_kind page_read(page_cache *c, const page_rules *r, str body, exposition_format format, int64_t now_ms, row_vec *rows,
                    page_result *ret, err *e)
 {
-    exposition_line line;
     size_t before = rows->len;
-    int more = 0;
-    err_kind k = OK;
-    exposition_parser *p = exposition_new(body, openmetrics);
+    err why = { 0 };
+    exposition_parser *p = exposition_open(body, format, &c->round_arena);
     *ret = (page_result){ 0 };
-    c->round++;
-    c->failed_round = true;
+    begin_round(c);
     if (!p)
         return err_nomem(e);
-    err why = { 0 };
-    while (!k && (more = exposition_next_line(p, &line, &why)) > 0)
-        k = take_line(c, r, p, &line, now_ms, rows, ret, &why);
-    if (more < 0)
-        k = why.kind ? why.kind : ERR_PARSE;
-    if (!k && mark_missing(c, false, now_ms, rows))
-        k = err_nomem(&why);
+    exposition_know_comments(p, c->comments.at, c->comments.len);
+    err_kind k = read_lines(c, r, p, now_ms, rows, ret, &why);
+    if (!k)
+        k = end_round(c, p, now_ms, rows, &why);
     if (k) {
         rows->len = before;
+        undo_round(c);
         if (e)
             *e = why;
-    } else {
-        c->failed_round = false;
-        mark_live(c);
-        keep_meta(c, p);
-        ret->model = str_from(c->model);
     }
+    ret->model = str_from(c->model);
     exposition_free(p);
     return k;
 }
 
-err_kind page_fail(page_cache *c, int64_t now_ms, row_vec *rows) { return mark_missing(c, true, now_ms, rows); }
+err_kind page_fail(page_cache *c, int64_t now_ms, row_vec *rows)
+{
+    if (c->live && mark_missing(c, true, now_ms, rows))
+        return ERR_NOMEM;
+    c->live = 0;
+    return OK;
+}
+
+/* ---- to the sink ---- */
+
+/* The rows of pages that rely on their ref get their labels back. */
+static void spell_out(row_vec *rows)
+{
+    for (size_t i = 0; i < rows->len; i++) {
+        sample_row *row = &rows->at[i];
+        if (!row->labels.len)
+            row->labels = label_set_view(((page_series *)((char *)row->ref - offsetof(page_series, ref)))->labels);
+    }
+}
+
+err_kind page_append(page_cache *c, const sample_sink *sink, row_vec *rows, sink_result *rejected, err *e)
+{
+    if (!rows->len || !sink->append)
+        return OK;
+    err_kind k = sink->append(sink->ctx, rows->at, rows->len, rejected, e);
+    if (k == ERR_NOT_FOUND) {
+        spell_out(rows);
+        k = sink->append(sink->ctx, rows->at, rows->len, rejected, e);
+    }
+    if (!k && c->exemplars.len && sink->append_exemplars)
+        (void)sink->append_exemplars(sink->ctx, c->exemplars.at, c->exemplars.len, &(sink_result){ 0 }, NULL);
+    return k;
+}
 
 static bool on_last_page(const page_cache *c, const page_series *s) { return s->round == c->round; }
 
 void page_settle(page_cache *c)
 {
-    size_t gone = 0;
-    if (c->failed_round)
-        return;
-    for (size_t i = 0; i < c->cap; i++)
-        gone += c->slots[i] && c->slots[i]->round != c->round;
-    if (gone)
+    vec_clear(&c->exemplars);
+    if (!c->failed_round && c->seen != c->len)
         (void)rebuild(c, c->cap, on_last_page); /* without memory they are forgotten next time */
 }
 

@@ -1,7 +1,8 @@
 /* watch/scrape/page.h - one target's page, scrape after scrape: bytes in, rows out. Knows no socket, no clock.
  *
- * A page shows the same series each time. The cache keys them by the bytes before the value, so that a series
- * seen before costs a hash and a comparison, no label parsing, relabelling or building; only new ones do.
+ * A page shows the same series each time, in the same order. The cache keys them by the bytes before the value, and
+ * remembers which came after which: a series where it was last time costs one comparison, one seen before a hash and a
+ * comparison; labels are parsed, relabelled and built only for new ones. Comments are read only when they change.
  *
  * Staleness is Prometheus's: a series that was on the last good page and is not on this one gets one stale
  * marker; when a scrape fails all of them do; series with their own timestamps are left out of this.
@@ -31,11 +32,14 @@ page_cache *page_cache_new(void);         /* NULL without memory */
 void page_cache_free(page_cache *c);
 
 /* Read a page fetched at now_ms; appends to *rows. On error *rows is as before and the caller goes on with
- * page_fail. ERR_PARSE: line and column of the page; ERR_LIMIT: which limit. */
-err_kind page_read(page_cache *c, const page_rules *r, str body, bool openmetrics, int64_t now_ms, row_vec *rows,
+ * page_fail. ERR_PARSE: line and column of the page; ERR_LIMIT: which limit. Series known to the sink come without
+ * labels: page_append knows how to go on if their refs are out of date. */
+err_kind page_read(page_cache *c, const page_rules *r, str body, exposition_format format, int64_t now_ms, row_vec *rows,
                    page_result *ret, err *e);
 /* The scrape failed or the target goes: stale markers for all that was live. */
 err_kind page_fail(page_cache *c, int64_t now_ms, row_vec *rows);
+/* The rows and the page's exemplars to the sink, in one batch. Rows without labels must be this cache's. */
+err_kind page_append(page_cache *c, const sample_sink *sink, row_vec *rows, sink_result *rejected, err *e);
 /* After the rows were appended (or dropped). */
 void page_settle(page_cache *c);
 size_t page_series_count(const page_cache *c);

@@ -20,7 +20,7 @@ typedef struct scrape_job {
     str name;
     int64_t interval_ms, timeout_ms;
     str metrics_path, scheme;
-    bool honor_labels, honor_timestamps, follow_redirects;
+    bool honor_labels, honor_timestamps, track_timestamps_staleness, follow_redirects;
     param *params; size_t param_count;
     http_auth auth;
     int64_t body_size_limit, sample_limit, target_limit, label_limit, label_name_length_limit, label_value_length_limit;

@@ -42,9 +42,7 @@ static void append(target *t)
 {
     err e = { 0 };
     sink_result rejected = { 0 };
-    err_kind k = t->rows.len && t->deps.sink.append
-                     ? t->deps.sink.append(t->deps.sink.ctx, t->rows.at, t->rows.len, &rejected, &e)
-                     : OK;
+    err_kind k = page_append(t->page, &t->deps.sink, &t->rows, &rejected, &e);
     if (k)
         log_warn("could not keep a scrape, its samples are lost", KV_CSTR("target", t->url), KV_ERR(&e));
     size_t refused = rejected.out_of_order + rejected.duplicate + rejected.too_old + rejected.limited;
