@@ -230,6 +230,7 @@ static err_kind open_store(house *h, err *e)
     log_info("store open", KV_INT("series", recovery.series), KV_INT("samples", recovery.samples), KV_INT("segments", recovery.segments));
     query_options q = { .lookback_ms = s->query.lookback_ms, .timeout_ms = s->query.timeout_ms,
                         .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series,
+                        .max_points = (size_t)s->query.max_points, .max_memory_bytes = (size_t)s->query.max_memory,
                         .features = features };
     h->query = query_engine_new(h->store, &q);
     if (!h->query)

@@ -28,6 +28,8 @@ static const config_field query_fields[] = {
     { "timeout", CONFIG_DURATION, offsetof(query_settings, timeout_ms), .preset = "2m", .min = 10, .max = 3600000, .help = "A query is stopped after this." },
     { "max_samples", CONFIG_INT, offsetof(query_settings, max_samples), .preset = "50000000", .min = 1000, .max = INT64_MAX, .help = "Samples one query may read." },
     { "max_series", CONFIG_INT, offsetof(query_settings, max_series), .preset = "500000", .min = 100, .max = INT64_MAX, .help = "Series one query may read." },
+    { "max_points", CONFIG_INT, offsetof(query_settings, max_points), .preset = "11000", .min = 100, .max = 1000000, .help = "Steps of one range query." },
+    { "max_memory", CONFIG_SIZE, offsetof(query_settings, max_memory), .preset = "1GiB", .min = 1 << 20, .max = INT64_MAX, .help = "Memory one query may take." },
     { "threads", CONFIG_INT, offsetof(query_settings, threads), .preset = "2", .min = 1, .max = 64, .help = "Queries that run at the same time." },
 };
 
@@ -171,6 +173,8 @@ bool settings_need_restart(const settings *running, const settings *fresh, char 
         { "query.timeout", a->query.timeout_ms == b->query.timeout_ms },
         { "query.max_samples", a->query.max_samples == b->query.max_samples },
         { "query.max_series", a->query.max_series == b->query.max_series },
+        { "query.max_points", a->query.max_points == b->query.max_points },
+        { "query.max_memory", a->query.max_memory == b->query.max_memory },
         { "query.threads", a->query.threads == b->query.threads },
     };
     size_t used = 0;

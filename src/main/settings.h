@@ -17,7 +17,7 @@ typedef struct settings_files {
 
 typedef struct face_settings { const char *listen, *external_url, *cors_origin; bool insecure; } face_settings;
 typedef struct store_settings { int64_t retention_ms, wal_fsync_ms, max_series; } store_settings;
-typedef struct query_settings { int64_t lookback_ms, timeout_ms, max_samples, max_series, threads; } query_settings;
+typedef struct query_settings { int64_t lookback_ms, timeout_ms, max_samples, max_series, max_points, max_memory, threads; } query_settings;
 
 typedef struct settings {
     config *config;

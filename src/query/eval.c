@@ -18,6 +18,19 @@ void eval_done(eval *ev)
     vec_done(&ev->infos);
 }
 
+size_t eval_memory(const eval *ev)
+{
+    return ev->arena->used_bytes + ev->live * sizeof(double) + ev->selected_bytes + ev->buffer_bytes;
+}
+
+err_kind eval_memory_fail(eval *ev)
+{
+    *ev->e = (err){ 0 };
+    err_set(ev->e, ERR_LIMIT, "query would need more than %zu MiB of memory", ev->max_memory >> 20);
+    err_hint(ev->e, "Narrow the selector or the time range down, ask for fewer steps, or raise query.max_memory.");
+    return ERR_LIMIT;
+}
+
 err_kind eval_look(eval *ev)
 {
     ev->work = 0;
@@ -25,7 +38,7 @@ err_kind eval_look(eval *ev)
         return err_set(ev->e, ERR_CANCELED, "query was canceled in expression evaluation");
     if (ev->deadline_ns && clock_mono_ns() >= ev->deadline_ns)
         return err_set(ev->e, ERR_TIMEOUT, "query timed out in expression evaluation");
-    return OK;
+    return eval_memory(ev) > ev->max_memory ? eval_memory_fail(ev) : OK;
 }
 
 err_kind eval_spend(eval *ev, size_t work)

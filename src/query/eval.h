@@ -34,6 +34,8 @@ struct eval {
     int64_t start_ms, end_ms, step_ms;  /* of the whole query: start(), end(), step() */
     int64_t lookback_ms, default_step_ms;
     size_t max_slots, max_series, max_read;
+    size_t max_memory;                  /* bytes, of everything below together */
+    size_t selected_bytes, buffer_bytes; /* held by selections, by the series being decoded */
     size_t live;                        /* slots in use */
     uint64_t samples_read;
     int64_t deadline_ns;                /* monotonic; 0: none */
@@ -55,7 +57,9 @@ err_kind eval_node(eval *ev, const ast *node, const grid *g, value *ret);
  * slots were touched since the last call. */
 CHECKED err_kind eval_spend(eval *ev, size_t work);
 CHECKED static inline err_kind eval_tick(eval *ev);
-CHECKED err_kind eval_look(eval *ev);   /* now, not now and then */
+CHECKED err_kind eval_look(eval *ev);   /* now, not now and then; and at the memory: ERR_LIMIT */
+size_t eval_memory(const eval *ev);     /* bytes held */
+err_kind eval_memory_fail(eval *ev);    /* ERR_LIMIT: more than max_memory */
 err_kind eval_fail(eval *ev, const char *fmt, ...) PRINTF_LIKE(2, 3);   /* ERR_EXEC */
 /* "PromQL warning: …", with the place of `at` behind it. Said once however often it happens. Failing to
  * remember one is not worth failing the query. */

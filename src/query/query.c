@@ -19,6 +19,7 @@ static const query_options defaults = {
     .max_samples = 50000000,
     .max_series = 500000,
     .max_points = 11000,
+    .max_memory_bytes = (size_t)1 << 30,
 };
 #define DEFAULT_SUBQUERY_STEP_MS (60 * MS_PER_S)  /* Prometheus: the evaluation interval */
 
@@ -36,6 +37,7 @@ query_engine *query_engine_new(store *s, const query_options *o)
     p->max_samples = p->max_samples ? p->max_samples : defaults.max_samples;
     p->max_series = p->max_series ? p->max_series : defaults.max_series;
     p->max_points = p->max_points ? p->max_points : defaults.max_points;
+    p->max_memory_bytes = p->max_memory_bytes ? p->max_memory_bytes : defaults.max_memory_bytes;
     promql_enable(p->features);
     q->queries = own_counter("query_queries_total", NULL, "PromQL expressions evaluated.");
     q->failures = own_counter("query_failures_total", NULL, "PromQL expressions that ended with an error.");
@@ -214,10 +216,22 @@ CHECKED static err_kind run_root(eval *ev, const ast *root, const grid *g, query
         r->string = arena_str(&r->arena, v.string);
         k = r->string.ptr ? OK : err_nomem(ev->e);
     } else if (!k) {
+        r->arena.max_bytes = MIN(r->arena.max_bytes, ev->max_memory - MIN(eval_memory(ev), ev->max_memory));
         k = copy_value(r, g, &v, ev->e);
     }
     value_done(&v);
     return k;
+}
+
+err_kind query_points_fail(const query_engine *q, err *e)
+{
+    char most[32];
+    size_t n = q->options.max_points; /* 11,000: as Prometheus writes it */
+    if (n < 1000)
+        snprintf(most, sizeof most, "%zu", n);
+    else
+        snprintf(most, sizeof most, "%zu,%03zu", n / 1000, n % 1000);
+    return err_set(e, ERR_LIMIT, "exceeded maximum resolution of %s points per timeseries. Try decreasing the query resolution (?step=XX)", most);
 }
 
 static err_kind check_range(const query_engine *q, const query_request *req, const ast *root, err *e)
@@ -227,8 +241,7 @@ static err_kind check_range(const query_engine *q, const query_request *req, con
     if (req->to_ms < req->from_ms)
         return err_set(e, ERR_INVALID, "end timestamp must not be before start time");
     if ((req->to_ms - req->from_ms) / req->step_ms > (int64_t)q->options.max_points) {
-        err_set(e, ERR_LIMIT, "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
-        return e->kind;
+        return query_points_fail(q, e);
     }
     return OK;
 }
@@ -248,7 +261,7 @@ static void eval_init(eval *ev, const query_engine *q, const query_request *req,
         .lookback_ms = req->lookback_ms > 0 ? req->lookback_ms : o->lookback_ms,
         .default_step_ms = DEFAULT_SUBQUERY_STEP_MS, .instant = req->step_ms == 0,
         .max_slots = lower_limit(o->max_samples, req->max_samples), .max_read = lower_limit(o->max_samples, req->max_samples),
-        .max_series = lower_limit(o->max_series, req->max_series),
+        .max_series = lower_limit(o->max_series, req->max_series), .max_memory = o->max_memory_bytes,
         .deadline_ns = clock_mono_ns() + MAX(timeout - req->waited_ms, INT64_C(0)) * NS_PER_MS,
     };
 }
@@ -297,18 +310,26 @@ static void add_stats(eval *ev, query_result *ret)
     ret->stats.samples = ev->samples_read;
 }
 
+/* Did it fail because of its bound, and not because the machine has no more? The largest step of growth is 1 MiB. */
+static bool arena_is_full(const arena *a)
+{
+    return a->max_bytes - MIN(a->used_bytes, a->max_bytes) < (1u << 20);
+}
+
 err_kind query_run(query_engine *q, const query_request *req, query_result *ret, err *e)
 {
-    arena a = ARENA_INIT(QUERY_ARENA_MAX);
+    arena a = ARENA_INIT(MIN(QUERY_ARENA_MAX, q->options.max_memory_bytes));
     err scratch = { 0 };
     eval ev;
     eval_cost cost = { .open = 0 };
     e = e ? e : &scratch;
     *e = (err){ 0 };
-    *ret = (query_result){ .arena = ARENA_INIT(RESULT_ARENA_MAX), .at_ms = req->to_ms };
+    *ret = (query_result){ .arena = ARENA_INIT(MIN(RESULT_ARENA_MAX, q->options.max_memory_bytes)), .at_ms = req->to_ms };
     int64_t started = clock_mono_ns();
     eval_init(&ev, q, req, &a, e);
     err_kind k = run(q, req, &ev, &cost, ret, e);
+    if (k == ERR_NOMEM && (arena_is_full(&a) || arena_is_full(&ret->arena)))
+        k = eval_memory_fail(&ev);
     add_stats(&ev, ret);
     ret->cost.took_ns = clock_mono_ns() - started;
     own_add(q->queries, 1);

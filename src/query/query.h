@@ -33,6 +33,7 @@ typedef struct query_options {
     size_t max_samples;           /* 0: 50 000 000 */
     size_t max_series;            /* 0: 500 000 */
     size_t max_points;            /* steps of a range query; 0: 11 000 */
+    size_t max_memory_bytes;      /* of one query: labels, selections, samples, results; 0: 1 GiB */
     unsigned features;            /* --enable-feature bits */
 } query_options;
 typedef enum query_value_type { QUERY_SCALAR, QUERY_STRING, QUERY_VECTOR, QUERY_MATRIX } query_value_type;
@@ -93,6 +94,7 @@ typedef struct query_request {
     bool want_cost;
 } query_request;
 err_kind query_run(query_engine *q, const query_request *r, query_result *ret, err *e);
+err_kind query_points_fail(const query_engine *q, err *e);        /* ERR_LIMIT: more steps than max_points */
 const query_options *query_engine_options(const query_engine *q);  /* with the defaults filled in */
 /* The label sets a selector stands for, canonical names rewritten, copied into `a`; sorted. For listing what a
  * page may ask: the HTTP API's /series and label values do so with ?views=1. */

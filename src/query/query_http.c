@@ -303,7 +303,9 @@ static bool range_params(http_request *req, job *j)
         return false;
     }
     if ((q->to_ms - q->from_ms) / q->step_ms > (int64_t)query_engine_options(j->http->engine)->max_points) {
-        api_error(req, 400, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+        err e = { 0 };
+        query_points_fail(j->http->engine, &e);
+        api_error(req, 400, "bad_data", "%s", e.message);
         return false;
     }
     return common_params(req, j);

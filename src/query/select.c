@@ -45,6 +45,7 @@ err_kind eval_select(eval *ev, const matcher *m, size_t n, int64_t from_ms, int6
         store_select_free(sel);
         return err_nomem(ev->e);
     }
+    ev->selected_bytes += store_select_memory(sel);
     *ret = sel;
     return OK;
 }
@@ -79,6 +80,7 @@ err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_v
     vec_clear(out);
     if (eval_look(ev) || store_select_samples(s->selection, s->index, out, ev->e))
         return ev->e->kind;
+    ev->buffer_bytes = out->cap * sizeof *out->at;
     ev->samples_read += out->len;
     cost_hold(ev, out->len);
     if (ev->samples_read > ev->max_read)

@@ -278,6 +278,11 @@ select_stats store_select_stats(const store_selection *sel)
     return (select_stats){ sel->series.len, atomic_load(&sel->samples), sel->chunks, sel->blocks.len };
 }
 
+size_t store_select_memory(const store_selection *sel)
+{
+    return sizeof *sel + sel->arena.used_bytes + sel->parts.cap * sizeof *sel->parts.at + sel->series.cap * sizeof *sel->series.at;
+}
+
 void store_select_free(store_selection *sel)
 {
     if (!sel)

@@ -86,6 +86,7 @@ err_kind store_select_samples(store_selection *sel, size_t i, sample_vec *out, e
 bool store_select_has_histograms(const store_selection *sel, size_t i);
 err_kind store_select_histograms(store_selection *sel, size_t i, arena *a, histogram_vec *out, err *e);
 select_stats store_select_stats(const store_selection *sel);
+size_t store_select_memory(const store_selection *sel);     /* bytes it holds until it is freed */
 void store_select_free(store_selection *sel);
 void store_select_freep(store_selection **sel);
 
