@@ -1,4 +1,4 @@
-/* face/admin.c - how galen itself is, and the few words it obeys: /metrics, /-/healthy, /-/ready, /-/reload, /-/flush, /-/quit. */
+/* face/admin.c - how galen itself is, and the few words it obeys: /metrics, /-/healthy, /-/ready, /-/reload, /-/quit. */
 #include "face/room.h"
 
 #define METRICS_MAX_BYTES (16u << 20)
@@ -67,17 +67,6 @@ static void graph_get(http_request *req)
     http_reply_headers(req, 302, &location, 1, STR(""));
 }
 
-static void flush_post(http_request *req)
-{
-    face *f = req->route_ctx;
-    err e = { 0 };
-
-    if (f->deps.store && store_flush(f->deps.store, &e))
-        http_reply_err(req, &e);
-    else
-        http_reply(req, 200, TEXT_PLAIN, STR("The store was flushed.\n"));
-}
-
 static void quit_post(http_request *req)
 {
     face *f = req->route_ctx;
@@ -96,7 +85,6 @@ err_kind admin_routes(face *f, err *e)
         { HTTP_GET, "/-/healthy", healthy_get, f, 0, 0 },
         { HTTP_GET, "/-/ready", ready_get, f, 0, 0 },
         { change, "/-/reload", reload_post, f, HTTP_ROUTE_LOCAL, 0 },
-        { change, "/-/flush", flush_post, f, HTTP_ROUTE_LOCAL, 0 },
         { change, "/-/quit", quit_post, f, HTTP_ROUTE_LOCAL, 0 },
     };
     return http_server_routes(f->deps.server, routes, COUNT_OF(routes), e);

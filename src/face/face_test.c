@@ -94,7 +94,6 @@ static const struct {
     { "an overview without any room behind it", "GET", "/api/galen/v1/overview", 200, "\"replicas\":[]" },
     { "a limit that is no number", "GET", "/api/galen/v1/audit?limit=many", 400, "limit" },
     { "a limit beyond the limit", "GET", "/api/galen/v1/audit?limit=10001", 400, "10000" },
-    { "a flush without a store does nothing well", "POST", "/-/flush", 200, "" },
     { "reload is no question", "GET", "/-/reload", 405, "" },
     { "reload", "POST", "/-/reload", 200, "read again" },
     { "a reload that fails says why", "PUT", "/-/reload", 500, "wacht" },

@@ -250,6 +250,16 @@ static bool config_ok(void *ctx, int64_t *ret_loaded_ms)
     return h->last_reload_ok;
 }
 
+static void store_changed(void *ctx, const char *kind, str message)
+{
+    house *h = ctx;
+    audit_record r = { .kind = str_from(kind), .actor = STR("user"), .subject = STR("store"), .message = message };
+    if (audit_append(h->audit, &r, true, NULL, NULL))
+        log_error("a change of the store could not be recorded", KV_STR("change", message));
+    else
+        log_info("the store was changed", KV_STR("change", message));
+}
+
 /* What /api/v1/status/{config,flags,runtimeinfo} tell: the file as it was read, and the flags as they stand. */
 static void describe(house *h, const settings *s)
 {
@@ -265,7 +275,7 @@ static void describe(house *h, const settings *s)
     };
     memcpy(h->flags, flags, sizeof flags);
     query_about about = { .config_yaml = buf_str(&h->config_text), .flags = h->flags, .version = GALEN_VERSION, .data_dir = o->data,
-                          .retention = h->retention, .config_ok = config_ok, .ctx = h, .external_labels = s->external_labels };
+                          .retention = h->retention, .config_ok = config_ok, .ctx = h, .changed = store_changed, .external_labels = s->external_labels };
     query_http_about(h->query_http, &about);
 }
 

@@ -27,6 +27,11 @@ struct job {
     int64_t queued_ns;
     query_request query;
     bool want_stats_per_step, want_views;   /* ?stats=all, ?views=1 */
+    uint64_t id;               /* what /api/galen/v1/queries calls it; 0 until it waits */
+    str path, peer;            /* who asks for which page; in `arena` */
+    job_run finished;          /* on the loop's thread, before the reply; may be NULL */
+    const char *changed_kind; str changed; /* what the audit record is to hear; NULL: nothing */
+    bool skip_head;            /* of a snapshot */
     bool want_utf8;            /* of /federate: its reader knows names in quotes */
     str request_body;          /* of /api/v1/read; in `arena` */
     labels external;           /* external labels, where the page shows them; in `arena` */
@@ -56,6 +61,10 @@ struct query_http {
 struct pool *query_pool_open(unsigned threads, err *e);
 /* ERR_FULL: QUERY_QUEUE_MAX wait already. */
 err_kind query_pool_put(struct pool *p, job *take, err *e);
+/* An object for each job that waits or runs, oldest first. */
+void query_pool_list(struct pool *p, json_writer *w);
+/* Cancel the job with this id. False: there is none (any more). */
+bool query_pool_cancel(struct pool *p, uint64_t id);
 void query_pool_close(struct pool *p);         /* cancels what runs and waits, joins the threads */
 
 job *job_new(http_request *req, job_run run);          /* NULL: no memory, and the reply was sent */
@@ -115,6 +124,12 @@ void page_walreplay(http_request *req);
 void page_features(http_request *req);
 void page_federate(http_request *req);
 void page_remote_read(http_request *req);
+void page_delete_series(http_request *req);
+void page_clean_tombstones(http_request *req);
+void page_snapshot(http_request *req);
+void page_flush(http_request *req);
+void page_queries(http_request *req);
+void page_query_kill(http_request *req);
 void run_remote_read(job *j);                                 /* of page_remote_read, for the fuzzer */
 #define READ_BODY_MAX (1u << 20)
 void page_tsdb(http_request *req);

@@ -6,12 +6,14 @@ typedef struct pool {
     uv_cond_t more;
     job *first, *last;
     size_t waiting;
+    uint64_t last_id;
     bool stopping;
     unsigned thread_count;
     uv_thread_t *threads;
     job **running;             /* one a thread */
 } pool;
 
+#define LISTED_EXPR_MAX 4096 /* bytes of an expression in the list */
 #define THREAD_STACK_BYTES (8u << 20) /* for PROMQL_MAX_HEIGHT levels; with `ulimit -s unlimited` libuv would give 2 MiB */
 
 typedef struct worker { pool *pool; unsigned number; } worker;
@@ -36,6 +38,8 @@ static job *take_job(pool *p, unsigned number)
 static void deliver(void *ctx)
 {
     job *j = ctx;
+    if (j->finished)
+        j->finished(j);
     if (j->req) {
         j->req->on_close = NULL;
         j->req->user = NULL;
@@ -105,6 +109,7 @@ err_kind query_pool_put(pool *p, job *take, err *e)
     bool full = p->waiting >= QUERY_QUEUE_MAX || p->stopping;
     if (!full) {
         take->next = NULL;
+        take->id = ++p->last_id;
         if (p->last)
             p->last->next = take;
         else
@@ -116,6 +121,61 @@ err_kind query_pool_put(pool *p, job *take, err *e)
     if (!full)
         uv_cond_signal(&p->more); /* after the unlock: woken inside it, a thread would run into the lock and sleep again */
     return full ? err_set(e, ERR_FULL, "more than %d queries wait already", QUERY_QUEUE_MAX) : OK;
+}
+
+/* ---- what runs and waits ---- */
+
+static void put_job(json_writer *w, const job *j, const char *state)
+{
+    json_begin(w, '{');
+    json_put_i64(w, "id", (int64_t)j->id);
+    json_put_cstr(w, "state", state);
+    json_put_str(w, "path", j->path);
+    json_put_str(w, "peer", j->peer);
+    json_key(w, "query");
+    if (j->query.expr.len || !j->match_count)
+        json_str(w, str_sub(j->query.expr, 0, LISTED_EXPR_MAX));
+    else
+        json_str(w, str_sub(j->matches[0], 0, LISTED_EXPR_MAX));
+    json_put_double(w, "seconds", (double)(clock_mono_ns() - j->queued_ns) / (double)NS_PER_S);
+    json_put_bool(w, "canceled", atomic_load(&j->cancel));
+    json_end(w, '}');
+}
+
+/* The running one with the smallest id above `after`; NULL beyond the last. Ids are given in the order of arrival. */
+static const job *next_running(const pool *p, uint64_t after)
+{
+    const job *found = NULL;
+    for (unsigned i = 0; i < p->thread_count; i++) {
+        const job *j = p->running[i];
+        if (j && j->id > after && (!found || j->id < found->id))
+            found = j;
+    }
+    return found;
+}
+
+void query_pool_list(pool *p, json_writer *w)
+{
+    uv_mutex_lock(&p->lock);
+    for (const job *j = NULL; (j = next_running(p, j ? j->id : 0));)
+        put_job(w, j, "running");
+    for (const job *j = p->first; j; j = j->next)
+        put_job(w, j, "waiting");
+    uv_mutex_unlock(&p->lock);
+}
+
+bool query_pool_cancel(pool *p, uint64_t id)
+{
+    bool found = false;
+    uv_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < p->thread_count; i++)
+        if (p->running[i] && p->running[i]->id == id)
+            atomic_store(&p->running[i]->cancel, true), found = true;
+    for (job *j = p->first; j && !found; j = j->next)
+        if (j->id == id)
+            atomic_store(&j->cancel, true), found = true;
+    uv_mutex_unlock(&p->lock);
+    return found;
 }
 
 void query_pool_close(pool *p)
@@ -159,6 +219,8 @@ job *job_new(http_request *req, job_run run)
     j->arena = arena_init(JOB_ARENA_MAX);
     j->body = (buf)BUF_INIT(QUERY_REPLY_MAX);
     j->query.cancel = &j->cancel;
+    j->path = arena_str(&j->arena, req->path);
+    j->peer = arena_str(&j->arena, req->peer);
     return j;
 }
 

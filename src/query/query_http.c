@@ -415,7 +415,7 @@ void page_query_exemplars(http_request *req)
 
 err_kind query_http_open(query_engine *q, store *s, http_server *server, net_poster *poster, unsigned threads, query_http **ret, err *e)
 {
-    enum { GET = HTTP_GET, BOTH = HTTP_GET | HTTP_POST, CORS = HTTP_ROUTE_CORS };
+    enum { GET = HTTP_GET, BOTH = HTTP_GET | HTTP_POST, CHANGE = HTTP_POST | HTTP_PUT, CORS = HTTP_ROUTE_CORS };
     query_http *h = mem_zalloc(sizeof *h);
     if (!h)
         return err_nomem(e);
@@ -431,6 +431,12 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { BOTH, "/api/v1/labels", page_labels, h, CORS, PROMQL_FORM_MAX },
         { GET, "/api/v1/label/:name/values", page_label_values, h, CORS, 0 },
         { GET, "/federate", page_federate, h, 0, 0 },
+        { CHANGE, "/api/v1/admin/tsdb/delete_series", page_delete_series, h, HTTP_ROUTE_LOCAL, PROMQL_FORM_MAX },
+        { CHANGE, "/api/v1/admin/tsdb/clean_tombstones", page_clean_tombstones, h, HTTP_ROUTE_LOCAL, 0 },
+        { CHANGE, "/api/v1/admin/tsdb/snapshot", page_snapshot, h, HTTP_ROUTE_LOCAL, 0 },
+        { CHANGE, "/-/flush", page_flush, h, HTTP_ROUTE_LOCAL, 0 },
+        { GET, "/api/galen/v1/queries", page_queries, h, 0, 0 },
+        { HTTP_DELETE, "/api/galen/v1/queries/:id", page_query_kill, h, HTTP_ROUTE_CHANGES, 0 },
         { HTTP_POST, "/api/v1/read", page_remote_read, h, 0, READ_BODY_MAX },
         { GET, "/api/v1/status/buildinfo", page_buildinfo, h, CORS, 0 },
         { GET, "/api/v1/status/runtimeinfo", page_runtimeinfo, h, 0, 0 },

@@ -35,7 +35,7 @@ static void bench_open(bench *b)
     err e = { 0 };
     store_recovery recovery;
     store_options so = { .dir = test_dir(), .retention_ms = INT64_C(3153600000000) };
-    http_server_options ho = { .listen = "127.0.0.1:0" };
+    http_server_options ho = { .listen = "127.0.0.1:0", .token = STR("sesame") };
     *b = (bench){ 0 };
     CHECK_EQ(uv_loop_init(&b->loop), 0);
     CHECK_OK(store_open(&so, &b->store, &recovery, &e), e);
@@ -361,5 +361,109 @@ TEST(remote_read_refuses_what_it_cannot_read)
     ask_series(&b, &bad, 1, false);
     CHECK_EQ(b.status, 400);
     CHECK_CONTAINS(str_from(b.body), "missing )");
+    bench_close(&b);
+}
+
+/* ---- what changes the store, and what runs ---- */
+
+static void send_method(bench *b, const char *method, const char *path, const char *token)
+{
+    char url[400];
+    err e = { 0 };
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", http_server_port(b->server), path);
+    b->answered = false;
+    CHECK_OK(http_fetch_start(b->client, &(http_fetch_options){ .url = url, .method = method, .bearer_token = token, .done = on_answer, .ctx = b }, NULL, &e), e);
+}
+
+static void send_and_wait(bench *b, const char *method, const char *path, const char *token)
+{
+    send_method(b, method, path, token);
+    while (!b->answered)
+        uv_run(&b->loop, UV_RUN_ONCE);
+}
+
+static char said[600];
+static void note_change(void *ctx, const char *kind, str message)
+{
+    UNUSED(ctx);
+    snprintf(said, sizeof said, "%s: %" STR_FMT, kind, STR_ARG(message));
+}
+
+TEST(admin_api_deletes_cleans_and_snapshots)
+{
+    bench b;
+    char dir[400], want[200];
+    bench_open(&b);
+    snprintf(dir, sizeof dir, "%s/data", test_dir());
+    query_http_about(b.http, &(query_about){ .data_dir = dir, .changed = note_change });
+    send_and_wait(&b, "POST", "/api/v1/admin/tsdb/delete_series?match%5B%5D=up%7Bjob%3D%22x%22%7D", NULL);
+    CHECK_MSG(b.status == 204, "%d: %s", b.status, b.body);
+    CHECK_STR(str_from(b.body), "");
+    CHECK_CONTAINS(str_from(said), "store.series.deleted: 1 samples of 1 series in 1 blocks were deleted: up{job=\"x\"}");
+    get(&b, "/api/v1/query?query=count(up)&time=1000");
+    CHECK_CONTAINS(str_from(b.body), "[1000,\"1\"]");
+    send_and_wait(&b, "PUT", "/api/v1/admin/tsdb/clean_tombstones", NULL);
+    CHECK_EQ(b.status, 204);
+    send_and_wait(&b, "POST", "/api/v1/admin/tsdb/snapshot", NULL);
+    CHECK_MSG(b.status == 200, "%d: %s", b.status, b.body);
+    const char *name = strstr(b.body, "\"name\":\"");
+    CHECK(name);
+    snprintf(want, sizeof want, "data/snapshots/%.33s", name + 8);
+    CHECK_CONTAINS(str_from(said), "store.snapshot.made");
+    CHECK_CONTAINS(str_from(said), want);
+    send_and_wait(&b, "POST", "/-/flush", NULL);
+    CHECK_EQ(b.status, 200);
+    static const struct { const char *path; int status; const char *want; } bad[] = {
+        { "/api/v1/admin/tsdb/delete_series", 400, "no match[] parameter provided" },
+        { "/api/v1/admin/tsdb/delete_series?match%5B%5D=%7B", 400, "invalid parameter \\\"match[]\\\": 1:2: parse error" },
+        { "/api/v1/admin/tsdb/delete_series?match%5B%5D=up&start=x", 400, "cannot parse \\\"x\\\" to a valid timestamp" },
+        { "/api/v1/admin/tsdb/snapshot?skip_head=x", 400, "unable to parse boolean" },
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        send_and_wait(&b, "POST", bad[i].path, NULL);
+        CHECK_MSG(b.status == bad[i].status && strstr(b.body, bad[i].want), "%s: %d %s", bad[i].path, b.status, b.body);
+    }
+    get(&b, "/api/v1/admin/tsdb/snapshot");
+    CHECK_EQ(b.status, 405);
+    bench_close(&b);
+}
+
+typedef struct heavy { bool answered; int status; char body[400]; } heavy;
+static void heavy_answer(void *ctx, const http_response *res)
+{
+    heavy *h = ctx;
+    *h = (heavy){ .answered = true, .status = res->status };
+    str_copy(h->body, sizeof h->body, res->body);
+}
+
+TEST(a_running_query_is_listed_and_can_be_ended)
+{
+    bench b;
+    heavy h = { 0 };
+    char url[400], path[100];
+    err e = { 0 };
+    bench_open(&b);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", http_server_port(b.server), HEAVY);
+    CHECK_OK(http_fetch_start(b.client, &(http_fetch_options){ .url = url, .timeout_ms = 120000, .done = heavy_answer, .ctx = &h }, NULL, &e), e);
+    do
+        get(&b, "/api/galen/v1/queries");
+    while (!strstr(b.body, "\"state\":\"running\"") && !h.answered);
+    CHECK_CONTAINS(str_from(b.body), "\"path\":\"/api/v1/query\",\"peer\":\"127.0.0.1:");
+    CHECK_CONTAINS(str_from(b.body), "\"query\":\"max_over_time(quantile_over_time(0.5,");
+    snprintf(path, sizeof path, "/api/galen/v1/queries/%d", atoi(strstr(b.body, "\"id\":") + 5));
+    send_and_wait(&b, "DELETE", path, NULL);
+    CHECK_EQ(b.status, 401);
+    send_and_wait(&b, "DELETE", path, "sesame");
+    CHECK_EQ(b.status, 204);
+    while (!h.answered)
+        uv_run(&b.loop, UV_RUN_ONCE);
+    CHECK_EQ(h.status, 503);
+    CHECK_CONTAINS(str_from(h.body), "\"errorType\":\"canceled\",\"error\":\"query was canceled");
+    send_and_wait(&b, "DELETE", path, "sesame");
+    CHECK_EQ(b.status, 404);
+    send_and_wait(&b, "DELETE", "/api/galen/v1/queries/x", "sesame");
+    CHECK_EQ(b.status, 404);
+    get(&b, "/api/galen/v1/queries");
+    CHECK_STR(str_from(b.body), "{\"queries\":[]}");
     bench_close(&b);
 }
