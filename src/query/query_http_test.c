@@ -5,6 +5,7 @@
 #include "query/api.h"
 #include <snappy-c.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 typedef struct bench {
