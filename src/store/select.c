@@ -1,6 +1,5 @@
 /* A snapshot: pointers to closed chunks, copies of the filling ones, and references to blocks (select.h). */
 #include "store/select.h"
-#include "base/regex.h"
 #include <stdlib.h>
 
 #define SELECT_MAX_BYTES ((size_t)8 << 30) /* tables and copies of one selection */
@@ -22,132 +21,171 @@ err_kind select_add_part(store_selection *sel, part p, size_t *count, err *e)
 
 void part_done(part *p)
 {
-    for (uint32_t i = 0; i < p->len; i++)
+    for (uint32_t i = 0; p->at && i < p->len; i++)
         chunk_unref(p->at[i].owner);
+}
+
+static bool piece_has_samples(const piece *x, int64_t from_ms, int64_t to_ms)
+{
+    if (x->in)
+        return block_page_has(x->in, &x->page, from_ms, to_ms);
+    if ((x->min_t_ms >= from_ms && x->min_t_ms <= to_ms) || (x->max_t_ms >= from_ms && x->max_t_ms <= to_ms))
+        return true;
+    if (x->max_t_ms < from_ms || x->min_t_ms > to_ms)
+        return false;
+    if (x->kind != CHUNK_XOR)
+        return true; /* rare, and costly to look into */
+    sample s;
+    chunk_iter it = chunk_samples(x->bytes, x->count);
+    while (chunk_next(&it, &s) && s.t_ms <= to_ms)
+        if (s.t_ms >= from_ms)
+            return true;
+    return it.bad; /* reading it will tell what is wrong */
 }
 
 bool part_has_samples(const store_selection *sel, const part *p)
 {
-    int64_t from_ms = MAX(sel->from_ms, p->from_ms);
-    for (uint32_t i = 0; i < p->len; i++) {
-        const piece *x = &p->at[i];
-        if (x->in && !block_page_has(x->in, &x->page, from_ms, sel->to_ms))
-            continue;
-        if (x->in || (x->min_t_ms >= from_ms && x->min_t_ms <= sel->to_ms) || (x->max_t_ms >= from_ms && x->max_t_ms <= sel->to_ms))
+    for (uint32_t i = 0; i < p->len; i++)
+        if (piece_has_samples(&p->at[i], MAX(sel->from_ms, p->from_ms), MIN(sel->to_ms, p->to_ms)))
             return true;
-        if (x->kind != CHUNK_XOR)
-            return true; /* rare, and costly to look into */
-        sample s;
-        chunk_iter it = chunk_samples(x->bytes, x->count);
-        while (chunk_next(&it, &s) && s.t_ms <= sel->to_ms)
-            if (s.t_ms >= from_ms)
-                return true;
-        if (it.bad)
-            return true; /* reading it will tell what is wrong */
-    }
     return false;
-}
-
-/* ---- blocks ---- */
-
-static err_kind hold_blocks(store *s, store_selection *sel, err *e)
-{
-    err_kind k = OK;
-    pthread_mutex_lock(&s->blocks_lock);
-    for (size_t i = 0; !k && i < s->blocks.len; i++) {
-        block *b = s->blocks.at[i];
-        if (!select_overlaps(sel, b->min_t_ms, b->max_t_ms))
-            continue;
-        if (vec_push(&sel->blocks, b))
-            k = err_nomem(e);
-        else
-            block_ref(b);
-    }
-    pthread_mutex_unlock(&s->blocks_lock);
-    return k;
-}
-
-static err_kind block_pieces(store_selection *sel, const block *b, block_entry *entry, part *p, err *e)
-{
-    vec(piece) pieces = { 0 };
-    block_page c;
-    err_kind k;
-    while (!(k = block_next_page(b, entry, &c, e)) && c.min_t_ms <= sel->to_ms)
-        if (select_overlaps(sel, c.min_t_ms, c.max_t_ms) &&
-            vec_push(&pieces, ((piece){ .min_t_ms = c.min_t_ms, .max_t_ms = c.max_t_ms, .count = c.count, .kind = (uint8_t)c.kind, .in = b, .page = c }))) {
-            k = err_nomem(e);
-            break;
-        }
-    k = k == ERR_NOT_FOUND ? OK : k;
-    if (!k && pieces.len && !(p->at = arena_dup(&sel->arena, pieces.at, pieces.len * sizeof *pieces.at)))
-        k = err_nomem(e);
-    p->len = k ? 0 : (uint32_t)pieces.len;
-    vec_done(&pieces);
-    return k;
-}
-
-static err_kind block_part(store_selection *sel, const block *b, uint32_t source, uint32_t number, size_t *count, err *e)
-{
-    block_entry entry;
-    part p = { .source = source, .from_ms = INT64_MIN };
-    err_kind k = block_read_series(b, number, &entry, e);
-    if (k || (k = block_pieces(sel, b, &entry, &p, e)) || p.len == 0 || !part_has_samples(sel, &p))
-        return k;
-    p.labels.at = arena_dup(&sel->arena, entry.labels, entry.label_count * sizeof *entry.labels);
-    p.labels.len = entry.label_count;
-    return p.labels.at ? select_add_part(sel, p, count, e) : err_nomem(e);
-}
-
-static err_kind select_block(store_selection *sel, uint32_t source, const matcher *m, size_t n, err *e)
-{
-    const block *b = sel->blocks.at[source];
-    u32_vec numbers = { 0 };
-    size_t count = 0;
-    err_kind k = block_match(b, m, n, &numbers, e);
-    for (size_t i = 0; !k && i < numbers.len; i++)
-        k = block_part(sel, b, source, numbers.at[i], &count, e);
-    vec_done(&numbers);
-    return k;
 }
 
 /* ---- putting together ---- */
 
-static int by_labels_then_source(const void *va, const void *vb)
+static int by_labels(const void *a, const void *b)
 {
-    const part *a = va, *b = vb;
-    int order = labels_cmp(a->labels, b->labels);
-    return order ? order : a->source < b->source ? -1 : a->source > b->source;
+    const part *x = a, *y = b;
+    int order = labels_cmp(x->labels, y->labels);
+    return order ? order : (x->source > y->source) - (x->source < y->source);
+}
+
+/* Two runs that follow each other become one. `from` and `to` are arrays of all parts. */
+static void merge_runs(const part *from, part *to, run a, run b)
+{
+    size_t i = a.first, j = b.first, out = a.first;
+    while (i < a.end && j < b.end)
+        to[out++] = by_labels(&from[i], &from[j]) <= 0 ? from[i++] : from[j++];
+    memcpy(to + out, from + i, (a.end - i) * sizeof *to);
+    out += a.end - i;
+    memcpy(to + out, from + j, (b.end - j) * sizeof *to);
+}
+
+/* Neighbours two by two, until one is left. */
+static err_kind merge_all(store_selection *sel, err *e)
+{
+    if (sel->runs.len < 2)
+        return OK;
+    part *from = sel->parts.at, *to = mem_calloc(sel->parts.len, sizeof *to);
+    if (!to)
+        return err_nomem(e);
+    while (sel->runs.len > 1) {
+        size_t kept = 0;
+        for (size_t i = 0; i < sel->runs.len; i += 2) {
+            run a = sel->runs.at[i], b = i + 1 < sel->runs.len ? sel->runs.at[i + 1] : (run){ a.end, a.end, true };
+            merge_runs(from, to, a, b);
+            sel->runs.at[kept++] = (run){ a.first, b.end, true };
+        }
+        sel->runs.len = kept;
+        part *other = from;
+        from = to;
+        to = other;
+    }
+    if (from != sel->parts.at) {
+        memcpy(sel->parts.at, from, sel->parts.len * sizeof *from);
+        to = from;
+    }
+    mem_free(to);
+    return OK;
+}
+
+static void sort_runs(store_selection *sel)
+{
+    /* The only source, and nobody asks for an order: then none is made. Late samples have parts of their own. */
+    bool alone = sel->runs.len == 1 && sel->hints.unordered;
+    for (size_t i = 0; i < sel->runs.len; i++) {
+        run *r = &sel->runs.at[i];
+        if (!r->sorted && !alone && r->end - r->first > 1)
+            qsort(sel->parts.at + r->first, r->end - r->first, sizeof *sel->parts.at, by_labels);
+    }
+}
+
+/* A series has one part in a block; in the head it may have two, one behind the other. */
+static bool is_next_of(const store_selection *sel, size_t i, bool one_block)
+{
+    if (i == 0 || one_block)
+        return false;
+    const part *a = &sel->parts.at[i - 1], *b = &sel->parts.at[i];
+    return a->source != b->source && labels_eq(a->labels, b->labels);
 }
 
 static err_kind group_parts(store_selection *sel, err *e)
 {
-    if (sel->parts.len > 1)
-        qsort(sel->parts.at, sel->parts.len, sizeof *sel->parts.at, by_labels_then_source);
-    for (size_t i = 0; i < sel->parts.len; i++) {
-        group *last = sel->series.len ? &vec_last(&sel->series) : NULL;
+    bool one_block = sel->runs.len == 1 && sel->runs.at[0].sorted;
+    sort_runs(sel);
+    err_kind k = merge_all(sel, e);
+    if (!k && vec_reserve(&sel->series, sel->parts.len))
+        k = err_nomem(e);
+    for (size_t i = 0; !k && i < sel->parts.len; i++) {
         sel->chunks += sel->parts.at[i].len;
-        if (last && labels_eq(sel->parts.at[last->first].labels, sel->parts.at[i].labels))
-            last->end = i + 1;
-        else if (vec_push(&sel->series, ((group){ i, i + 1 })))
-            return err_nomem(e);
+        if (is_next_of(sel, i, one_block))
+            vec_last(&sel->series).end = i + 1;
+        else
+            sel->series.at[sel->series.len++] = (group){ i, i + 1 };
     }
-    if (sel->limits.max_series && sel->series.len > sel->limits.max_series)
+    if (!k && sel->limits.max_series && sel->series.len > sel->limits.max_series)
         return too_many_series(sel, e);
+    return k;
+}
+
+/* ---- sources ---- */
+
+/* What the parts since `first` are of. */
+static err_kind end_run(store_selection *sel, size_t first, bool sorted, select_source from, err *e)
+{
+    if (first == sel->parts.len)
+        return OK;
+    for (size_t i = first; i < sel->parts.len; i++) {
+        const part *p = &sel->parts.at[i];
+        from.series++;
+        from.chunks += p->len;
+        for (uint32_t j = 0; p->at && j < p->len; j++) {
+            from.samples += p->at[j].count;
+            from.bytes += p->at[j].in ? p->at[j].page.value_len : p->at[j].bytes.len;
+        }
+    }
+    if (vec_push(&sel->runs, ((run){ first, sel->parts.len, sorted })) || vec_push(&sel->sources, from))
+        return err_nomem(e);
     return OK;
+}
+
+static err_kind take_head(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
+{
+    err_kind k = select_head(s, sel, m, n, e);
+    return k ? k : end_run(sel, 0, false, (select_source){ .path = STR("head"), .tier = STORE_TIER_RAW }, e);
+}
+
+static err_kind take_block(store_selection *sel, size_t i, const matcher *m, size_t n, err *e)
+{
+    const select_from *f = &sel->blocks.at[i];
+    size_t first = sel->parts.len;
+    err_kind k = select_block(sel, (uint32_t)i, m, n, e);
+    return k ? k : end_run(sel, first, true, (select_source){ .path = str_from(f->b->path), .tier = f->tier }, e);
 }
 
 static err_kind select_fill(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
 {
-    err_kind k = select_head(s, sel, m, n, e);
+    select_range(s, sel);
+    err_kind k = take_head(s, sel, m, n, e);
     if (!k)
-        k = hold_blocks(s, sel, e);
+        k = select_blocks(s, sel, e);
     for (size_t i = 0; !k && i < sel->blocks.len; i++)
-        k = select_block(sel, (uint32_t)i, m, n, e);
+        k = take_block(sel, i, m, n, e);
     return k ? k : group_parts(sel, e);
 }
 
-err_kind store_select(store *s, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms,
-                      const select_limits *limits, store_selection **ret, err *e)
+err_kind store_select_with(store *s, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms, const select_hints *hints,
+                           const select_limits *limits, store_selection **ret, err *e)
 {
     store_selection *sel = mem_zalloc(sizeof *sel);
     if (!sel)
@@ -157,12 +195,20 @@ err_kind store_select(store *s, const matcher *m, size_t n, int64_t from_ms, int
     sel->to_ms = to_ms;
     if (limits)
         sel->limits = *limits;
+    if (hints)
+        sel->hints = *hints;
     err_kind k = select_fill(s, sel, m, n, e);
     if (k)
         store_select_free(sel);
     else
         *ret = sel;
     return k;
+}
+
+err_kind store_select(store *s, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms,
+                      const select_limits *limits, store_selection **ret, err *e)
+{
+    return store_select_with(s, m, n, from_ms, to_ms, NULL, limits, ret, e);
 }
 
 /* ---- the door ---- */
@@ -174,108 +220,23 @@ labels store_select_labels(const store_selection *sel, size_t i)
     return sel->parts.at[sel->series.at[i].first].labels;
 }
 
-static err_kind decode_piece(const piece *p, int64_t from_ms, int64_t to_ms, sample_vec *out, err *e)
-{
-    size_t before = out->len;
-    if (p->in)
-        return block_decode(p->in, &p->page, from_ms, to_ms, out, e);
-    err_kind k = chunk_decode(p->bytes, p->count, from_ms, to_ms, out);
-    if (k == ERR_NOMEM)
-        return err_nomem(e);
-    if (k || (before > 0 && out->len > before && out->at[before].t_ms <= out->at[before - 1].t_ms))
-        return err_set(e, ERR_CORRUPT, "cannot read a chunk: its samples make no sense");
-    return OK;
-}
+store_tier store_select_tier(const store_selection *sel) { return sel->tier; }
+bool store_select_counts(const store_selection *sel) { return sel->counts; }
 
-static err_kind decode_part(const store_selection *sel, const part *p, sample_vec *out, err *e)
+const select_source *store_select_sources(const store_selection *sel, size_t *ret_n)
 {
-    for (uint32_t i = 0; i < p->len; i++) {
-        if (p->at[i].kind != CHUNK_XOR)
-            continue;
-        err_kind k = decode_piece(&p->at[i], MAX(sel->from_ms, p->from_ms), sel->to_ms, out, e);
-        if (k)
-            return k;
-    }
-    return OK;
-}
-
-/* Both ascending, into `to`; at one time the sample of `b` counts. */
-static void merge(const sample_vec *a, const sample_vec *b, sample_vec *to)
-{
-    size_t i = 0, j = 0;
-    while (i < a->len || j < b->len) {
-        bool take_a = j == b->len || (i < a->len && a->at[i].t_ms < b->at[j].t_ms);
-        if (!take_a && i < a->len && a->at[i].t_ms == b->at[j].t_ms)
-            i++;
-        to->at[to->len++] = take_a ? a->at[i++] : b->at[j++];
-    }
-}
-
-static err_kind append_samples(sample_vec *all, const sample_vec *more, err *e)
-{
-    if (more->len == 0)
-        return OK;
-    if (vec_reserve(all, all->len + more->len))
-        return err_nomem(e);
-    memcpy(all->at + all->len, more->at, more->len * sizeof *more->at);
-    all->len += more->len;
-    return OK;
-}
-
-/* Usually sources follow each other in time and this is one copy; a backfill or a crash makes them overlap. */
-static err_kind add_source(sample_vec *all, const sample_vec *more, err *e)
-{
-    if (all->len == 0 || more->len == 0 || all->at[all->len - 1].t_ms < more->at[0].t_ms)
-        return append_samples(all, more, e);
-    sample_vec merged = { 0 };
-    if (vec_reserve(&merged, all->len + more->len))
-        return err_nomem(e);
-    merge(all, more, &merged);
-    vec_done(all);
-    *all = merged;
-    return OK;
-}
-
-static err_kind decode_series(const store_selection *sel, group g, sample_vec *all, err *e)
-{
-    err_kind k = decode_part(sel, &sel->parts.at[g.first], all, e);
-    for (size_t i = g.first + 1; !k && i < g.end; i++) {
-        sample_vec more = { 0 };
-        k = decode_part(sel, &sel->parts.at[i], &more, e);
-        if (!k)
-            k = add_source(all, &more, e);
-        vec_done(&more);
-    }
-    return k;
-}
-
-err_kind store_select_samples(store_selection *sel, size_t i, sample_vec *out, err *e)
-{
-    /* An empty `out` lends its memory: then nothing is copied. */
-    bool lent = out->len == 0;
-    sample_vec all = lent ? *out : (sample_vec){ 0 };
-    if (lent)
-        *out = (sample_vec){ 0 };
-    err_kind k = decode_series(sel, sel->series.at[i], &all, e);
-    uint64_t total = k ? 0 : atomic_fetch_add(&sel->samples, all.len) + all.len;
-    if (!k && sel->limits.max_samples && total > sel->limits.max_samples) {
-        k = err_set(e, ERR_LIMIT, "could not select: more than %zu samples match", sel->limits.max_samples);
-        err_hint(e, "Narrow the selector or the time range down, or raise the limit on samples of one query.");
-    }
-    if (lent) {
-        *out = all;
-        out->len = k ? 0 : all.len;
-        return k;
-    }
-    if (!k)
-        k = append_samples(out, &all, e);
-    vec_done(&all);
-    return k;
+    *ret_n = sel->sources.len;
+    return sel->sources.at;
 }
 
 select_stats store_select_stats(const store_selection *sel)
 {
-    return (select_stats){ sel->series.len, atomic_load(&sel->samples), sel->chunks, sel->blocks.len };
+    select_stats r = { .series = sel->series.len, .samples = atomic_load(&sel->samples), .chunks = sel->chunks };
+    for (size_t i = 0; i < sel->sources.len; i++)
+        r.bytes += sel->sources.at[i].bytes;
+    for (size_t i = 0; i < sel->blocks.len; i++)
+        r.blocks += i == 0 || sel->blocks.at[i].b != sel->blocks.at[i - 1].b;
+    return r;
 }
 
 size_t store_select_memory(const store_selection *sel)
@@ -290,10 +251,13 @@ void store_select_free(store_selection *sel)
     for (size_t i = 0; i < sel->parts.len; i++)
         part_done(&sel->parts.at[i]);
     for (size_t i = 0; i < sel->blocks.len; i++)
-        block_unref(sel->blocks.at[i]);
+        block_unref(sel->blocks.at[i].b);
     vec_done(&sel->parts);
+    vec_done(&sel->runs);
     vec_done(&sel->series);
     vec_done(&sel->blocks);
+    vec_done(&sel->sources);
+    vec_done(&sel->scratch);
     texts_unref(sel->texts);
     arena_done(&sel->arena);
     mem_free(sel);

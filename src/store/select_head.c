@@ -188,13 +188,27 @@ static err_kind add_if_any(store_selection *sel, const head *h, const series *s,
     return OK;
 }
 
+/* For a selection of labels only: an end of the series lies in the range, so nothing of it need be looked at. */
+static bool surely_has(const store_selection *sel, const head *h, const series *s)
+{
+    const series_cold *c = head_cold(h, s);
+    if (!s->open.count || (c->more && c->more->late_closed))
+        return false;
+    int64_t from_ms = MAX(sel->raw_from_ms, c->cut_t_ms == INT64_MIN ? INT64_MIN : c->cut_t_ms + 1);
+    return s->open.last_t_ms >= from_ms && s->open.last_t_ms <= sel->raw_to_ms;
+}
+
 /* Late samples are a source of their own, before the head: where both have a sample at one time, the first that came
  * is the head's. */
 static err_kind take_series(store_selection *sel, head *h, series *s, size_t *count, err *e)
 {
     const series_cold *c = head_cold(h, s);
+    if (sel->hints.labels_only && surely_has(sel, h, s)) {
+        part p = { .source = SOURCE_HEAD, .len = 1 };
+        return labels_of(sel, h, s, &p.labels) ? err_nomem(e) : select_add_part(sel, p, count, e);
+    }
     if (c->more && (c->more->late.len || c->more->late_closed)) {
-        part p = { .source = SOURCE_LATE, .from_ms = INT64_MIN };
+        part p = { .source = SOURCE_LATE, .from_ms = sel->raw_from_ms, .to_ms = sel->raw_to_ms };
         size_t uncounted = 0;
         if (late(sel, c->more, &p)) {
             part_done(&p);
@@ -204,7 +218,8 @@ static err_kind take_series(store_selection *sel, head *h, series *s, size_t *co
         if (k)
             return k;
     }
-    part p = { .source = SOURCE_HEAD, .from_ms = c->cut_t_ms == INT64_MIN ? INT64_MIN : c->cut_t_ms + 1 };
+    int64_t after_ms = c->cut_t_ms == INT64_MIN ? INT64_MIN : c->cut_t_ms + 1;
+    part p = { .source = SOURCE_HEAD, .from_ms = MAX(after_ms, sel->raw_from_ms), .to_ms = sel->raw_to_ms };
     if (in_order(sel, h, s, &p)) {
         part_done(&p);
         return err_nomem(e);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,6 +154,15 @@ static err_kind sync_parent(const char *path, err *e)
     return file_sync_dir(!slash ? "." : slash == dir ? "/" : dir, e);
 }
 
+/* No block comes or goes, nothing is trimmed from the head meanwhile. */
+static void hold_still(store *s)
+{
+    pthread_mutex_lock(&s->care_lock);
+    atomic_fetch_add(&s->compact_wanted, 1); /* a merge gives way */
+    pthread_mutex_lock(&s->compact_lock);
+    atomic_fetch_sub(&s->compact_wanted, 1);
+}
+
 err_kind snapshot_to(store *s, const char *dir, bool skip_head, bool copy, err_kind (*finish)(const char *temp, err *e), err *e)
 {
     char temp[FILE_PATH_MAX];
@@ -161,9 +171,10 @@ err_kind snapshot_to(store *s, const char *dir, bool skip_head, bool copy, err_k
     if (snprintf(temp, sizeof temp, "%s.tmp", dir) >= (int)sizeof temp)
         return err_set(e, ERR_LIMIT, "path too long: \"%.200s…\"", dir);
     err_kind k = file_remove_tree(temp, e);
-    pthread_mutex_lock(&s->care_lock); /* no block comes or goes, nothing is trimmed from the head meanwhile */
+    hold_still(s);
     if (!k)
         k = take_all(s, temp, skip_head, copy, e);
+    pthread_mutex_unlock(&s->compact_lock);
     pthread_mutex_unlock(&s->care_lock);
     if (!k && finish)
         k = finish(temp, e);

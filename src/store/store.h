@@ -60,12 +60,17 @@ typedef struct select_stats { uint64_t series, samples, chunks, blocks; uint64_t
 /* Roll-ups of samples: one point a 5 m or 1 h window for each of min, max, sum, count, last and counter (the counter
  * without its resets). STORE_TIER_AUTO: raw samples as far back as they reach, before that the finest tier that does. */
 typedef enum store_tier { STORE_TIER_AUTO, STORE_TIER_RAW, STORE_TIER_5M, STORE_TIER_1H } store_tier;
-/* What the reader is going to do: lets the store read less. All zero: everything, raw. */
+/* What the reader is going to do: lets the store read less. All zero: everything, in order, STORE_TIER_AUTO.
+ * `function` chooses what a roll-up's points are: the counter without its resets for rate, increase and irate (and the
+ * points lie at the ends of their windows, so any range of two windows and more works), min, max, sum, count or the mean
+ * for their _over_time, else the last sample. For count_over_time a sample then is a number to add up, 1 for a raw one:
+ * see store_select_counts. */
 typedef struct select_hints {
     int64_t step_ms, range_ms;    /* 0: instant; 0: no range selector */
     str function;                 /* "rate", "max_over_time", …: chooses the roll-up's column; empty: last */
     store_tier tier;
     bool labels_only;             /* no samples will be read */
+    bool unordered;               /* the series may come in any order */
 } select_hints;
 
 /* A snapshot of the matching series with samples in from_ms..to_ms (both inclusive), sorted by labels.
@@ -87,11 +92,19 @@ bool store_select_has_histograms(const store_selection *sel, size_t i);
 err_kind store_select_histograms(store_selection *sel, size_t i, arena *a, histogram_vec *out, err *e);
 select_stats store_select_stats(const store_selection *sel);
 size_t store_select_memory(const store_selection *sel);     /* bytes it holds until it is freed */
+/* The coarsest that was read; STORE_TIER_RAW: raw samples only. */
+store_tier store_select_tier(const store_selection *sel);
+/* The function was count_over_time and roll-ups were read: samples are to be added up, not counted. */
+bool store_select_counts(const store_selection *sel);
+/* Where the series came from: the head, and block by block what was taken of it. `samples` are those of the chunks that
+ * touch the range. Borrowed. */
+typedef struct select_source { str path; /* "head" */ store_tier tier; uint64_t series, chunks, samples, bytes; } select_source;
+const select_source *store_select_sources(const store_selection *sel, size_t *ret_n);
 void store_select_free(store_selection *sel);
 void store_select_freep(store_selection **sel);
 
-/* Label names, or values of `name`, over series matching any of the matcher sets (none: all) with samples in
- * the range; sorted, unique, copied into `a`. */
+/* Label names, or values of `name`, over series matching any of the matcher sets with samples in the range; sorted,
+ * unique, copied into `a`. Without sets: of all that the head and the blocks hold which touch the range, as Prometheus. */
 typedef struct matcher_set { const matcher *at; size_t len; } matcher_set;
 err_kind store_label_names(store *s, const matcher_set *sets, size_t n, int64_t from_ms, int64_t to_ms, arena *a, str **ret, size_t *ret_n, err *e);
 err_kind store_label_values(store *s, str name, const matcher_set *sets, size_t n, int64_t from_ms, int64_t to_ms, arena *a, str **ret, size_t *ret_n, err *e);

@@ -333,6 +333,10 @@ TEST(store_lists_label_names_and_values_in_the_range)
     CHECK_STR(got[0], "__name__");
     CHECK_STR(got[1], "who");
     CHECK_EQ(store_label_values(s, STR("who"), NULL, 0, NOW + 5, INT64_MAX, &a, &got, &n, NULL), OK);
+    CHECK_EQ(n, 3); /* all of the head, which touches the range */
+    CHECK_EQ(store_label_values(s, STR("who"), NULL, 0, NOW + 21, INT64_MAX, &a, &got, &n, NULL), OK);
+    CHECK_EQ(n, 0);
+    CHECK_EQ(store_label_values(s, STR("who"), &(matcher_set){ NULL, 0 }, 1, NOW + 5, INT64_MAX, &a, &got, &n, NULL), OK);
     CHECK_EQ(n, 2);
     CHECK_STR(got[0], "w1");
     CHECK_STR(got[1], "w3");
