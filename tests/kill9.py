@@ -6,10 +6,11 @@
 Two threads send Prometheus remote write 1.0 (promapi.py) without pause. At a
 random moment galen is killed; whatever it had answered with 2xx must be found by /api/v1/query_range after the
 restart. A batch whose answer never came may be there or not, but whole or not at all. A third thread asks for
-/-/flush now and then, so that galen also dies while it moves samples into blocks and cuts its log. Prints a row a
+/-/flush, snapshots, deletions and cleaning now and then, so that galen also dies in the middle of those. Prints a row a
 round and ends with "N passed, N failed"; exit code 0 when none failed. Python's standard library only.
 """
 import argparse
+import glob
 import http.client
 import json
 import os
@@ -23,12 +24,13 @@ import threading
 import time
 import urllib.parse
 
-from promapi import free_port, series, snappy
+from promapi import free_port, histogram, series, snappy
 
 SERIES_A_THREAD = 20
 STEP_MS = 5000               # a round is hours of samples, so that windows become complete
 START_BEFORE_MS = 13 * 24 * 3600 * 1000   # inside the default retention of 15 days
-QUERY_POINTS = 5000          # below the server's 11,000 points a series
+READ_MS = 24 * 3600 * 1000    # of one query
+LATE_MS = 3600 * 1000
 START_TIMEOUT_S = 30
 
 
@@ -38,8 +40,11 @@ class Galen:
     def __init__(self, binary, data, port):
         self.port = port
         self.log = open(os.path.join(data, "..", "galen.log"), "ab")
+        config = os.path.join(data, "..", "galen.yml")
+        with open(config, "w") as f:
+            f.write("store:\n  out_of_order_window: 1h\n")
         self.process = subprocess.Popen(
-            [binary, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--watch=off"],
+            [binary, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--watch=off", "--config", config],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def wait_ready(self):
@@ -81,31 +86,45 @@ class Galen:
 # ---- writers ----
 
 class Writer(threading.Thread):
-    """Sends batch after batch of all its series at one time; value and time tell each sample apart."""
+    """Sends batch after batch of all its series at one time; value and time tell each sample apart. Every batch also
+    has a native histogram, whose sum is the value, a sample of a series that somebody deletes, and one that comes late."""
 
-    def __init__(self, number, port, next_ms, counter):
+    def __init__(self, number, port, next_ms, counter, rng):
         super().__init__(daemon=True)
-        self.number, self.port, self.next_ms, self.counter = number, port, next_ms, counter
+        self.number, self.port, self.next_ms, self.counter, self.rng = number, port, next_ms, counter, rng
         self.acknowledged = []   # (t_ms, value)
-        self.unanswered = None   # the batch that was under way when galen died
+        self.late = []           # the same of the late ones
+        self.unanswered = None   # the batch that was under way when galen died: ((t_ms, value), (t_ms, value))
         self.refused = []
 
-    def batch(self, t_ms, value):
-        return snappy(b"".join(
-            series({"__name__": "kill9", "writer": str(self.number), "n": str(i)}, [(t_ms, value)])
-            for i in range(SERIES_A_THREAD)))
+    def batch(self, t_ms, late_ms, value):
+        writer = {"writer": str(self.number)}
+        rows = [series({"__name__": "kill9", "n": str(i), **writer}, [(t_ms, value)]) for i in range(SERIES_A_THREAD)]
+        rows.append(series({"__name__": "kill9_histogram", **writer}, [], [histogram(t_ms, [1, self.counter % 7, 3], value)]))
+        rows.append(series({"__name__": "kill9_victim", **writer}, [(t_ms, value)]))
+        rows.append(series({"__name__": "kill9_late", **writer}, [(late_ms, value)]))
+        return snappy(b"".join(rows))
+
+    def late_time(self, t_ms):
+        """Up to half an hour behind, and never one that was there: late times are odd multiples of half a step."""
+        return t_ms - STEP_MS // 2 - STEP_MS * (self.counter * 7 % 300)
 
     def run(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
                    "X-Prometheus-Remote-Write-Version": "0.1.0"}
+        used = {}
         while True:
             t_ms, value = self.next_ms, float(self.counter)
+            late_ms = self.late_time(t_ms)
+            while late_ms in used:
+                late_ms -= 2
+            used[late_ms] = value
             self.next_ms += STEP_MS
             self.counter += 1
-            self.unanswered = (t_ms, value)
+            self.unanswered = ((t_ms, value), (late_ms, value))
             try:
-                connection.request("POST", "/api/v1/write", self.batch(t_ms, value), headers)
+                connection.request("POST", "/api/v1/write", self.batch(t_ms, late_ms, value), headers)
                 answer = connection.getresponse()
                 text = answer.read()
             except (OSError, http.client.HTTPException):
@@ -113,69 +132,85 @@ class Writer(threading.Thread):
             self.unanswered = None
             if 200 <= answer.status < 300:
                 self.acknowledged.append((t_ms, value))
+                self.late.append((late_ms, value))
             else:
                 self.refused.append((answer.status, text[:200]))
                 if len(self.refused) > 10:
                     return
 
 
-class Flusher(threading.Thread):
-    """Asks for blocks at random moments until galen is gone."""
+class Carer(threading.Thread):
+    """Asks for blocks, snapshots, deletions and cleaning at random moments until galen is gone."""
 
-    def __init__(self, galen, rng):
+    ASKS = ["/-/flush"] * 4 + ["/api/v1/admin/tsdb/snapshot", "/api/v1/admin/tsdb/clean_tombstones",
+                               "/api/v1/admin/tsdb/delete_series?match[]=kill9_victim"]
+
+    def __init__(self, galen, data, rng):
         super().__init__(daemon=True)
-        self.galen, self.rng, self.done = galen, rng, 0
+        self.galen, self.data, self.rng, self.done = galen, data, rng, 0
 
     def run(self):
         while True:
             time.sleep(self.rng.uniform(0.01, 0.3))
             try:
-                status, _ = self.galen.ask("POST", "/-/flush")
+                status, _ = self.galen.ask("POST", self.rng.choice(self.ASKS))
             except (OSError, http.client.HTTPException):
                 return
             self.done += 200 <= status < 300
+            for folder in glob.glob(os.path.join(self.data, "**", "snapshots"), recursive=True):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---- checking ----
 
-def stored(galen, writer, from_ms, to_ms):
-    """{n: {t_ms: value}} of one writer's series. Steps fall on the samples' own times, and a window as long as a
-    step shows each sample only at its own point."""
+def stored(galen, selector, from_ms, to_ms):
+    """{n: {t_ms: value}} of the series. Matrix selectors show every sample at its own time; a histogram counts by its sum."""
     found = {}
-    for start in range(from_ms, to_ms + 1, QUERY_POINTS * STEP_MS):
-        end = min(to_ms, start + (QUERY_POINTS - 1) * STEP_MS)
-        query = urllib.parse.urlencode({
-            "query": f'last_over_time(kill9{{writer="{writer}"}}[{STEP_MS - 1}ms])',
-            "start": f"{start / 1000:.3f}", "end": f"{end / 1000:.3f}", "step": f"{STEP_MS / 1000:.3f}"})
-        status, body = galen.get("/api/v1/query_range?" + query)
+    for start in range(from_ms, to_ms + 1, READ_MS):
+        end = min(to_ms, start + READ_MS - 1)
+        query = urllib.parse.urlencode({"query": f"{selector}[{end - start + 1}ms]", "time": f"{end / 1000:.3f}"})
+        status, body = galen.get("/api/v1/query?" + query)
         if status != 200:
-            raise RuntimeError(f"query_range answered {status}: {body[:300]!r}")
-        for series in json.loads(body)["data"]["result"]:
-            points = found.setdefault(series["metric"]["n"], {})
-            for t, v in series["values"]:
+            raise RuntimeError(f"query answered {status}: {body[:300]!r}")
+        for one in json.loads(body)["data"]["result"]:
+            points = found.setdefault(one["metric"].get("n", ""), {})
+            for t, v in one.get("values", []):
                 points[round(float(t) * 1000)] = float(v)
+            for t, h in one.get("histograms", []):
+                points[round(float(t) * 1000)] = float(h["sum"])
     return found
 
 
-def check(galen, writer, first_ms, expected, torn):
-    """Names of what is wrong, empty if all is well."""
-    if not expected and not torn:
-        return []
-    found = stored(galen, writer, first_ms, max([t for t, _ in expected + torn]))
-    wrong = []
-    for n in range(SERIES_A_THREAD):
-        points = found.get(str(n), {})
+def compare(name, found, names, expected, torn):
+    """What is wrong with the series `names`, empty if all is well. A torn batch is there for all of them or for none."""
+    wrong, known = [], dict(expected + torn)
+    for n in names:
+        points = found.get(n, {})
         missing = [t for t, v in expected if points.get(t) != v]
-        known = {t: v for t, v in expected + torn}
         if missing:
-            wrong.append(f"writer {writer} series {n}: {len(missing)} acknowledged samples lost, first at {missing[0]}")
+            wrong.append(f"{name} {n}: {len(missing)} acknowledged samples lost, first at {missing[0]}")
         strange = [t for t, v in points.items() if known.get(t) != v]
         if strange:
-            wrong.append(f"writer {writer} series {n}: {len(strange)} samples nobody sent, first at {strange[0]}")
+            wrong.append(f"{name} {n}: {len(strange)} samples nobody sent, first at {strange[0]}")
     for t, _ in torn:
-        held = sum(t in found.get(str(n), {}) for n in range(SERIES_A_THREAD))
-        if held not in (0, SERIES_A_THREAD):
-            wrong.append(f"writer {writer}: a batch at {t} is there for {held} of {SERIES_A_THREAD} series")
+        held = sum(t in found.get(n, {}) for n in names)
+        if held not in (0, len(names)):
+            wrong.append(f"{name}: a batch at {t} is there for {held} of {len(names)} series")
+    return wrong
+
+
+def check(galen, writer, first_ms, expected, late, torn):
+    """Names of what is wrong with one writer's series."""
+    if not expected and not torn:
+        return []
+    last_ms = max(t for t, _ in expected + [on_time for on_time, _ in torn])
+    first_ms -= LATE_MS
+    wrong = compare(f"writer {writer} series", stored(galen, f'kill9{{writer="{writer}"}}', first_ms, last_ms),
+                    [str(n) for n in range(SERIES_A_THREAD)], expected, [on_time for on_time, _ in torn])
+    wrong += compare(f"writer {writer} histogram", stored(galen, f'kill9_histogram{{writer="{writer}"}}', first_ms, last_ms),
+                     [""], expected, [on_time for on_time, _ in torn])
+    wrong += compare(f"writer {writer} late", stored(galen, f'kill9_late{{writer="{writer}"}}', first_ms, last_ms),
+                     [""], late, [behind for _, behind in torn])
     return wrong
 
 
@@ -184,26 +219,27 @@ def check(galen, writer, first_ms, expected, torn):
 def play(binary, data, rounds, rng):
     base_ms = int(time.time()) // 1000 * 1000_000 - START_BEFORE_MS
     port = free_port()
-    acknowledged, torn = {0: [], 1: []}, {0: [], 1: []}
+    acknowledged, late, torn = {0: [], 1: []}, {0: [], 1: []}, {0: [], 1: []}
     next_ms, counter = {0: base_ms, 1: base_ms}, {0: 0, 1: 0}
     passed = failed = 0
-    print(f"{'round':>5}  {'killed after':>12}  {'ready again':>11}  {'acknowledged':>12}  {'in all':>9}  {'flushes':>7}  result")
+    print(f"{'round':>5}  {'killed after':>12}  {'ready again':>11}  {'acknowledged':>12}  {'in all':>9}  {'cares':>7}  result")
     galen = Galen(binary, data, port)
     if galen.wait_ready() is None:
         galen.end(signal.SIGKILL)
         raise RuntimeError("galen did not become ready")
     for number in range(1, rounds + 1):
-        writers = [Writer(i, port, next_ms[i], counter[i]) for i in (0, 1)]
-        flusher = Flusher(galen, random.Random(rng.random()))
-        for thread in [*writers, flusher]:
+        writers = [Writer(i, port, next_ms[i], counter[i], rng) for i in (0, 1)]
+        carer = Carer(galen, data, random.Random(rng.random()))
+        for thread in [*writers, carer]:
             thread.start()
         wait = rng.uniform(0.05, 1.5)
         time.sleep(wait)
         galen.end(signal.SIGKILL)
-        flusher.join()
+        carer.join()
         for w in writers:
             w.join()
             acknowledged[w.number] += w.acknowledged
+            late[w.number] += w.late
             if w.unanswered:
                 torn[w.number].append(w.unanswered)
             next_ms[w.number], counter[w.number] = w.next_ms, w.counter
@@ -214,11 +250,11 @@ def play(binary, data, rounds, rng):
             if w.refused:
                 wrong.append(f"writer {w.number}: refused with {w.refused[0]}")
             if ready is not None:
-                wrong += check(galen, w.number, base_ms, acknowledged[w.number], torn[w.number])
+                wrong += check(galen, w.number, base_ms, acknowledged[w.number], late[w.number], torn[w.number])
         passed, failed = passed + (not wrong), failed + bool(wrong)
         now = sum(len(w.acknowledged) for w in writers) * SERIES_A_THREAD
         total = sum(map(len, acknowledged.values())) * SERIES_A_THREAD
-        print(f"{number:>5}  {wait:>10.2f} s  {ready or 0:>9.2f} s  {now:>12}  {total:>9}  {flusher.done:>7}  {'ok' if not wrong else 'FAILED'}", flush=True)
+        print(f"{number:>5}  {wait:>10.2f} s  {ready or 0:>9.2f} s  {now:>12}  {total:>9}  {carer.done:>7}  {'ok' if not wrong else 'FAILED'}", flush=True)
         for line in wrong[:5]:
             print("       " + line, flush=True)
         if ready is None:

@@ -38,10 +38,22 @@ def sample(t_ms, value):
     return field(2, b"\x09" + raw + b"\x10" + varint(t_ms))
 
 
-def series(labels, samples):
-    """prometheus.TimeSeries: 1 labels {1 name, 2 value}, 2 samples."""
+def zigzag(n):
+    return varint(n << 1 if n >= 0 else -n * 2 - 1)
+
+
+def histogram(t_ms, counts, total, schema=0):
+    """prometheus.Histogram with whole counts in neighbouring positive buckets from index 0 on."""
+    deltas = b"".join(zigzag(c - b) for b, c in zip([0, *counts], counts))
+    span = field(11, b"\x08" + zigzag(0) + b"\x10" + varint(len(counts)))
+    return field(4, b"\x08" + varint(sum(counts)) + b"\x19" + struct.pack("<d", total) + b"\x20" + zigzag(schema) + span +
+                 field(12, deltas) + b"\x78" + varint(t_ms))
+
+
+def series(labels, samples, histograms=()):
+    """prometheus.TimeSeries: 1 labels {1 name, 2 value}, 2 samples, 4 histograms (made by histogram())."""
     body = b"".join(field(1, field(1, k.encode()) + field(2, v.encode())) for k, v in sorted(labels.items()))
-    return field(1, body + b"".join(sample(t, v) for t, v in samples))
+    return field(1, body + b"".join(sample(t, v) for t, v in samples) + b"".join(histograms))
 
 
 def snappy(data):
