@@ -89,9 +89,9 @@ class Writer(threading.Thread):
     """Sends batch after batch of all its series at one time; value and time tell each sample apart. Every batch also
     has a native histogram, whose sum is the value, a sample of a series that somebody deletes, and one that comes late."""
 
-    def __init__(self, number, port, next_ms, counter, rng):
+    def __init__(self, number, port, next_ms, counter):
         super().__init__(daemon=True)
-        self.number, self.port, self.next_ms, self.counter, self.rng = number, port, next_ms, counter, rng
+        self.number, self.port, self.next_ms, self.counter = number, port, next_ms, counter
         self.acknowledged = []   # (t_ms, value)
         self.late = []           # the same of the late ones
         self.unanswered = None   # the batch that was under way when galen died: ((t_ms, value), (t_ms, value))
@@ -106,20 +106,16 @@ class Writer(threading.Thread):
         return snappy(b"".join(rows))
 
     def late_time(self, t_ms):
-        """Up to half an hour behind, and never one that was there: late times are odd multiples of half a step."""
-        return t_ms - STEP_MS // 2 - STEP_MS * (self.counter * 7 % 300)
+        """Up to half an hour behind, and the same never twice: the last digits are the batch's own."""
+        return t_ms - STEP_MS // 2 - STEP_MS * (self.counter * 7 % 300) - self.counter % 2000
 
     def run(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
                    "X-Prometheus-Remote-Write-Version": "0.1.0"}
-        used = {}
         while True:
             t_ms, value = self.next_ms, float(self.counter)
             late_ms = self.late_time(t_ms)
-            while late_ms in used:
-                late_ms -= 2
-            used[late_ms] = value
             self.next_ms += STEP_MS
             self.counter += 1
             self.unanswered = ((t_ms, value), (late_ms, value))
@@ -228,7 +224,7 @@ def play(binary, data, rounds, rng):
         galen.end(signal.SIGKILL)
         raise RuntimeError("galen did not become ready")
     for number in range(1, rounds + 1):
-        writers = [Writer(i, port, next_ms[i], counter[i], rng) for i in (0, 1)]
+        writers = [Writer(i, port, next_ms[i], counter[i]) for i in (0, 1)]
         carer = Carer(galen, data, random.Random(rng.random()))
         for thread in [*writers, carer]:
             thread.start()
