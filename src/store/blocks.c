@@ -143,7 +143,7 @@ static bool block_name(str name, uint32_t *ret)
 static void tell(store_recovery *told, const char *what)
 {
     size_t used = strlen(told->note);
-    snprintf(told->note + used, sizeof told->note - used, "%s%s", used ? "; " : "", what);
+    (void)!(snprintf(told->note + used, sizeof told->note - used, "%s%.180s", used ? "; " : "", what) < 0); /* what fits */
 }
 
 /* What cannot be read must not keep the others from answering. Written by a newer galen it is no damage. */

@@ -95,7 +95,8 @@ static int64_t choose_cut(const store *s, bool force)
     return cut_ms;
 }
 
-static err_kind move_on(store *s, int64_t cut_ms, int64_t oldest_ms, err *e)
+/* *ret_swept: how many series have no samples left and were forgotten. */
+static err_kind move_on(store *s, int64_t cut_ms, int64_t oldest_ms, size_t *ret_swept, err *e)
 {
     pthread_mutex_lock(&s->append_lock);
     wal_rotate(&s->wal);
@@ -110,8 +111,10 @@ static err_kind move_on(store *s, int64_t cut_ms, int64_t oldest_ms, err *e)
         k = checkpoint_remove_covered(s, covered, e);
 
     pthread_mutex_lock(&s->append_lock);
+    uint64_t before = atomic_load(&s->head.series_count);
     if (!k)
         head_forget(s); /* only now: the checkpoint had to define them for the segments behind it */
+    *ret_swept = (size_t)(before - atomic_load(&s->head.series_count));
     head_measure(&s->head);
     pthread_mutex_unlock(&s->append_lock);
     return k;
@@ -128,7 +131,10 @@ err_kind care_run(store *s, bool force, err *e)
     bool too_old = atomic_load(&s->head.min_t_ms) < oldest_ms - slack_ms && (force || clock_mono_ns() >= s->next_cut_ns);
     err_kind k = OK;
     if (cut_ms != INT64_MIN || too_old) {
-        k = move_on(s, cut_ms, oldest_ms, expired ? NULL : e);
+        size_t swept;
+        k = move_on(s, cut_ms, oldest_ms, &swept, expired ? NULL : e);
+        if (!k && force && swept > 0) /* who flushes wants the log small: without the definitions of who is gone */
+            k = move_on(s, INT64_MIN, oldest_ms, &swept, expired ? NULL : e);
         s->next_cut_ns = clock_mono_ns() + (k ? CUT_RETRY_NS : s->block_ms / 4 * NS_PER_MS);
     }
     pthread_mutex_unlock(&s->care_lock);
@@ -140,7 +146,8 @@ err_kind care_hand_over(store *s, int64_t from_ms, err *e)
     pthread_mutex_lock(&s->care_lock);
     int64_t newest_ms = atomic_load(&s->head.max_t_ms);
     bool needed = newest_ms != INT64_MIN && newest_ms >= from_ms;
-    err_kind k = needed ? move_on(s, newest_ms + 1, store_oldest_ms(s), e) : OK;
+    size_t swept;
+    err_kind k = needed ? move_on(s, newest_ms + 1, store_oldest_ms(s), &swept, e) : OK;
     pthread_mutex_unlock(&s->care_lock);
     return k;
 }
