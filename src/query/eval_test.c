@@ -45,6 +45,7 @@ static const char *const expressions[] = {
     "histogram_quantile(0.9, rate(lat_bucket[5m])) or absent(nothing{job=\"x\"}) or vector(time())",
     "max_over_time(sum(reqs_total)[5m:1m] offset 1m) and quantile(0.5, reqs_total) unless llm_requests_running",
     "count_values(\"v\", label_join(reqs_total, \"j\", \"-\", \"job\", \"le\")) + ignoring(v) group_right() reqs_total{job=~\"a|b.*\"}",
+    "forecast(reqs_total[5m], 60) or slo_burn(reqs_total / 2000, 0.9) or llm_goodput(0.4, 0.4, rate(lat_bucket[5m]), rate(lat_bucket[5m]))",
     "sort_desc(quantile_over_time(0.5, reqs_total[5m])) - clamp(day_of_week(reqs_total), 0, 3)",
 };
 

@@ -70,6 +70,11 @@ err_kind call_sort_by_label(eval *ev, const ast *call, const grid *g, value *ret
 err_kind call_sort_by_label_desc(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_native_only(eval *ev, const ast *call, const grid *g, value *ret); /* nothing, for plain numbers */
 
+/* llm.c: galen's own */
+err_kind call_slo_burn(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_forecast(eval *ev, const ast *call, const grid *g, value *ret);
+err_kind call_llm_goodput(eval *ev, const ast *call, const grid *g, value *ret);
+
 /* histogram.c */
 err_kind call_histogram_quantile(eval *ev, const ast *call, const grid *g, value *ret);
 err_kind call_histogram_quantiles(eval *ev, const ast *call, const grid *g, value *ret);
