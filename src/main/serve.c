@@ -40,6 +40,7 @@ typedef struct house {
     audit *audit;
     state_db *state;
     store *store;
+    store_options store_limits;  /* as it was opened, without `dir` */
     remote *remote;
     query_engine *query;
     net_poster *poster;
@@ -225,6 +226,8 @@ static err_kind open_store(house *h, err *e)
                         .retention_ms = h->options->retention_ms != RETENTION_UNSET ? h->options->retention_ms : s->store.retention_ms };
     if ((k = store_open(&o, &h->store, &recovery, e)))
         return k;
+    h->store_limits = o;
+    h->store_limits.dir = NULL;
     if (recovery.cut_bytes || recovery.note[0])
         log_warn("store recovered, some stored bytes could not be used", KV_INT("cut_bytes", recovery.cut_bytes), KV_CSTR("note", recovery.note));
     log_info("store open", KV_INT("series", recovery.series), KV_INT("samples", recovery.samples), KV_INT("segments", recovery.segments));
@@ -275,7 +278,7 @@ static void describe(house *h, const settings *s)
     };
     memcpy(h->flags, flags, sizeof flags);
     query_about about = { .config_yaml = buf_str(&h->config_text), .flags = h->flags, .version = GALEN_VERSION, .data_dir = o->data,
-                          .retention = h->retention, .config_ok = config_ok, .ctx = h, .changed = store_changed, .external_labels = s->external_labels };
+                          .retention = h->retention, .config_ok = config_ok, .ctx = h, .changed = store_changed, .store = h->store_limits, .external_labels = s->external_labels };
     query_http_about(h->query_http, &about);
 }
 

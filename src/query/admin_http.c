@@ -136,7 +136,7 @@ CHECKED static err_kind take_snapshot(job *j, char name[40], err *e)
 {
     AUTO(buf_done) buf message = BUF_INIT(MESSAGE_MAX);
     char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
-    const char *data = j->http->about.data_dir;
+    const char *data = j->about->data_dir;
     snapshot_name(name);
     err_kind k = file_join(folder, data ? data : ".", "snapshots", e);
     if (k || (k = file_make_dirs(folder, 0750, e)) || (k = file_join(path, folder, name, e)) ||
@@ -171,10 +171,11 @@ void page_snapshot(http_request *req)
     j->finished = tell;
     bool given = http_param(req, "skip_head", &text) && text.len;
     j->skip_head = given && (str_is(text, "true") || str_is(text, "1") || str_is(text, "t"));
-    if (!given || j->skip_head || str_is(text, "false") || str_is(text, "0") || str_is(text, "f")) {
+    bool ok = !given || j->skip_head || str_is(text, "false") || str_is(text, "0") || str_is(text, "f");
+    if (!ok)
+        api_error(req, 400, "bad_data", "invalid parameter \"skip_head\": unable to parse boolean \"%" STR_FMT "\"", STR_ARG(text));
+    if (ok && api_about(req, j))
         job_start(j);
-        return;
-    }
-    api_error(req, 400, "bad_data", "invalid parameter \"skip_head\": unable to parse boolean \"%" STR_FMT "\"", STR_ARG(text));
-    job_drop(j);
+    else
+        job_drop(j);
 }

@@ -32,6 +32,7 @@ struct job {
     job_run finished;          /* on the loop's thread, before the reply; may be NULL */
     const char *changed_kind; str changed; /* what the audit record is to hear; NULL: nothing */
     bool skip_head;            /* of a snapshot */
+    const query_about *about;  /* as it was when the job was made, where the page needs it; in `arena` */
     bool want_utf8;            /* of /federate: its reader knows names in quotes */
     str request_body;          /* of /api/v1/read; in `arena` */
     labels external;           /* external labels, where the page shows them; in `arena` */
@@ -86,6 +87,8 @@ bool api_duration(http_request *req, const char *name, bool required, int64_t *r
 bool api_limit(http_request *req, size_t *ret);
 bool api_query_text(http_request *req, arena *a, str *ret);
 bool api_matches(http_request *req, job *j);
+/* j->about for the pool's thread; a reload writes the original. */
+bool api_about(http_request *req, job *j);
 /* The running configuration's external labels, copied for the job. */
 bool api_external_labels(http_request *req, job *j);
 /* In the pool: parse what api_matches took. */
@@ -133,3 +136,4 @@ void page_query_kill(http_request *req);
 void run_remote_read(job *j);                                 /* of page_remote_read, for the fuzzer */
 #define READ_BODY_MAX (1u << 20)
 void page_tsdb(http_request *req);
+void page_store(http_request *req);

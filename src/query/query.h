@@ -117,6 +117,7 @@ typedef struct query_about {
     const char *version, *revision, *build_date, *data_dir, *retention;
     bool (*config_ok)(void *ctx, int64_t *ret_loaded_ms);  /* did the last reload succeed, and when; may be NULL */
     void *ctx;
+    store_options store;              /* its limits, for the page; `dir` is not looked at */
     /* Somebody changed the store: for the audit record. On the loop's thread; may be NULL. */
     void (*changed)(void *ctx, const char *kind, str message);
     labels external_labels;           /* what /federate and remote read add to series that lack them */

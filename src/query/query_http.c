@@ -184,6 +184,14 @@ bool api_matches(http_request *req, job *j)
     return true;
 }
 
+bool api_about(http_request *req, job *j)
+{
+    if ((j->about = arena_dup(&j->arena, &j->http->about, sizeof *j->about)))
+        return true;
+    api_error(req, 500, "internal", "out of memory");
+    return false;
+}
+
 bool api_external_labels(http_request *req, job *j)
 {
     if (labels_to_arena(&j->arena, j->http->about.external_labels, &j->external) == OK)
@@ -435,6 +443,7 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { CHANGE, "/api/v1/admin/tsdb/clean_tombstones", page_clean_tombstones, h, HTTP_ROUTE_LOCAL, 0 },
         { CHANGE, "/api/v1/admin/tsdb/snapshot", page_snapshot, h, HTTP_ROUTE_LOCAL, 0 },
         { CHANGE, "/-/flush", page_flush, h, HTTP_ROUTE_LOCAL, 0 },
+        { GET, "/api/galen/v1/store", page_store, h, 0, 0 },
         { GET, "/api/galen/v1/queries", page_queries, h, 0, 0 },
         { HTTP_DELETE, "/api/galen/v1/queries/:id", page_query_kill, h, HTTP_ROUTE_CHANGES, 0 },
         { HTTP_POST, "/api/v1/read", page_remote_read, h, 0, READ_BODY_MAX },

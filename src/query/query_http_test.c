@@ -140,6 +140,12 @@ static const struct { const char *path; int status; const char *want; } pages[] 
     { "/api/v1/status/runtimeinfo", 200, "\"storageRetention\":" },
     { "/api/v1/status/flags", 200, "\"data\":{}" },
     { "/api/v1/status/tsdb", 200, "\"numSeries\":5" },
+    { "/api/v1/status/tsdb?limit=1", 200, "\"seriesCountByMetricName\":[{\"name\":\"up\",\"value\":2}]," },
+    { "/api/v1/status/tsdb?limit=0", 400, "limit must be a positive number" },
+    { "/api/v1/status/tsdb?limit=x", 400, "limit must be a positive number" },
+    { "/api/v1/status/tsdb?limit=10001", 400, "limit must not exceed 10000" },
+    { "/api/galen/v1/store?limit=1", 200, "\"refused_total\":0,\"top\":{\"metric\":[{\"name\":\"up\",\"value\":2}]," },
+    { "/api/galen/v1/store?limit=x", 400, "limit must be a positive number" },
 };
 
 /* libcurl takes no raw braces, quotes or brackets. */
