@@ -38,6 +38,9 @@ void yaml_doc_freep(yaml_doc **doc);
 const yaml_node *yaml_get(const yaml_node *mapping, const char *key);   /* NULL if absent or not a mapping */
 /* The same for equal YAML, whatever its comments and layout. */
 uint64_t yaml_fingerprint(const yaml_node *n, uint64_t seed);
+/* The document as it may be shown to anybody: passwords, tokens and keys are "<secret>", passwords in URLs "xxxxx"; comments
+ * are gone, the order stays, and reading it again gives the same tree but for the secrets. Failure is out's sticky one. */
+void yaml_write_shown(const yaml_doc *doc, buf *out);
 /* An error at this node: file and place filled in. */
 err_kind yaml_error(const yaml_doc *doc, const yaml_node *at, err *e, const char *fmt, ...) PRINTF_LIKE(4, 5);
 

@@ -5,6 +5,9 @@ FUZZ(input)
 {
     yaml_doc *doc;
     err e;
-    if (yaml_parse(input, "fuzz.yml", &doc, &e) == OK)
-        yaml_doc_free(doc);
+    if (yaml_parse(input, "fuzz.yml", &doc, &e))
+        return;
+    AUTO(buf_done) buf out = BUF_INIT(16u << 20);
+    yaml_write_shown(doc, &out);
+    yaml_doc_free(doc);
 }

@@ -126,3 +126,36 @@ TEST(config_load_without_a_file_is_empty)
     CHECK_EQ(config_load("/nonexistent/galen.yml", &(config *){ 0 }, &e), ERR_NOT_FOUND);
     CHECK_CONTAINS(str_from(e.hint), "--config");
 }
+
+/* ---- showing ---- */
+
+static const struct { const char *what, *text, *want; } shown[] = {
+    { "nothing", "", "" },
+    { "block style, no comments", "a: 1 # secret\nb: {c: x, d: [1, 2]}\n", "a: 1\nb:\n  c: x\n  d:\n  - 1\n  - 2\n" },
+    { "lists of mappings and of lists", "a: [{b: 1, c: {d: 2}}, [x, [y]], {}, []]\n",
+      "a:\n- b: 1\n  c:\n    d: 2\n-\n  - x\n  -\n    - y\n- {}\n- []\n" },
+    { "what was quoted stays text", "a: '1'\nb: \"x\\ny\"\nc: |\n  one\n  two: \"2\"\nd:\n", "a: \"1\"\nb: \"x\\ny\"\nc: \"one\\ntwo: \\\"2\\\"\\n\"\nd: null\n" },
+    { "passwords, tokens and keys go", "basic_auth: {username: u, password: p}\nauthorization: {type: Bearer, credentials: c}\nbearer_token: t\npassword_file: f\n",
+      "basic_auth:\n  username: u\n  password: <secret>\nauthorization:\n  type: Bearer\n  credentials: <secret>\nbearer_token: <secret>\npassword_file: f\n" },
+    { "and passwords in addresses", "remote_write: [{url: 'http://me:pass@host:1/x@y'}]\n", "remote_write:\n- url: \"http://me:xxxxx@host:1/x@y\"\n" },
+    { "addresses without a password stay", "a: http://me@host/b:c@d\n", "a: http://me@host/b:c@d\n" },
+    { "a receiver's address is its key", "receivers: [{name: n, webhook_configs: [{url: http://h/k}]}]\nother: {url: http://h}\n",
+      "receivers:\n- name: n\n  webhook_configs:\n  - url: <secret>\nother:\n  url: http://h\n" },
+    { "lists of secrets", "http_headers: {X-Key: {secrets: [a, b], values: [c]}}\n", "http_headers:\n  X-Key:\n    secrets: [<secret>]\n    values:\n    - c\n" },
+    { "headers that log in", "headers: {Authorization: Basic abc, X-Api-Token: t, Accept: a}\n", "headers:\n  Authorization: <secret>\n  X-Api-Token: <secret>\n  Accept: a\n" },
+};
+
+TEST(config_is_shown_without_its_secrets)
+{
+    for (size_t i = 0; i < COUNT_OF(shown); i++) {
+        AUTO(yaml_doc_freep) yaml_doc *doc = NULL, *again = NULL;
+        AUTO(buf_done) buf out = BUF_INIT(1u << 16), twice = BUF_INIT(1u << 16);
+        err e = { 0 };
+        CHECK_OK(yaml_parse(str_from(shown[i].text), "x.yml", &doc, &e), e);
+        yaml_write_shown(doc, &out);
+        CHECK_STR(buf_str(&out), shown[i].want);
+        CHECK_OK(yaml_parse(buf_str(&out), "y.yml", &again, &e), e);
+        yaml_write_shown(again, &twice);
+        CHECK_STR(buf_str(&twice), shown[i].want);
+    }
+}

@@ -56,7 +56,7 @@ typedef struct house {
     uv_signal_t signals[3];
     const char *flags[16];       /* what status/flags tells: name, value, …, NULL */
     char retention[CLOCK_ISO_MAX];
-    buf config_text;             /* of the configuration file as it was read */
+    buf config_text;             /* the configuration file as it may be shown */
     int64_t loaded_ms;
     bool last_reload_ok;
     bool closing, loop_open, token_is_new;
@@ -253,6 +253,14 @@ static bool config_ok(void *ctx, int64_t *ret_loaded_ms)
     return h->last_reload_ok;
 }
 
+/* The file without its secrets; nothing if it cannot be read any more. */
+static void show_config(const char *path, buf *out)
+{
+    AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
+    if (yaml_load(path, &doc, NULL) == OK)
+        yaml_write_shown(doc, out);
+}
+
 static void store_changed(void *ctx, const char *kind, str message)
 {
     house *h = ctx;
@@ -270,7 +278,7 @@ static void describe(house *h, const settings *s)
     const char *path = o->files.prometheus ? o->files.prometheus : o->files.config;
     buf_reset(&h->config_text);
     if (path)
-        (void)file_read(path, &h->config_text, NULL);
+        show_config(path, &h->config_text);
     clock_format_duration(h->retention, o->retention_ms != RETENTION_UNSET ? o->retention_ms : h->settings->store.retention_ms);
     const char *const flags[] = {
         "config", o->files.config ? o->files.config : "", "data", o->data, "enable-feature", o->features ? o->features : "",
