@@ -254,6 +254,7 @@ static err_kind write_series(export *x, size_t i)
     if (k)
         return k;
     drop_stale(&x->samples);
+    x->told.histograms += store_select_has_histograms(p.in, p.i);
     x->told.series += x->samples.len > 0;
     x->told.samples += x->samples.len;
     return x->format == EXPORT_CSV ? write_csv(x, l, &x->samples) : write_exposition(x, l, &x->samples);

@@ -11,7 +11,7 @@ typedef enum export_format {
     EXPORT_CSV,          /* RFC 4180: timestamp (Unix seconds), value, __name__ and a column for every other label */
 } export_format;
 
-typedef struct export_receipt { uint64_t series, samples, histograms; /* left out */ } export_receipt;
+typedef struct export_receipt { uint64_t series, samples, histograms; /* series with some: left out */ } export_receipt;
 
 /* Series matching any of the sets (none: all) with samples in from_ms..to_ms (both inclusive), to `fd`; `path` names it
  * in errors. ERR_IO …: what was written so far stays. */

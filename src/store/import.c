@@ -1,4 +1,5 @@
 #include "store/import.h"
+#include "store/histogram_chunk.h"
 #include "store/blocks.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 typedef struct gathered {
     labels labels;             /* in the arena */
     sample_vec samples;
+    vec(chunk *) histograms;   /* each within one window */
     size_t next;               /* first sample that is in no block yet */
     bool sorted;
 } gathered;
@@ -37,8 +39,13 @@ err_kind importer_open(store *s, importer **ret, err *e)
 
 static void forget(importer *i)
 {
-    for (size_t n = 0; n < i->series.len; n++)
-        vec_done(&i->series.at[n].samples);
+    for (size_t n = 0; n < i->series.len; n++) {
+        gathered *g = &i->series.at[n];
+        for (size_t c = 0; c < g->histograms.len; c++)
+            chunk_unref(g->histograms.at[c]);
+        vec_done(&g->histograms);
+        vec_done(&g->samples);
+    }
     vec_clear(&i->series);
     arena_reset(&i->arena);
     if (i->table)
@@ -130,12 +137,22 @@ static err_kind gathered_of(importer *i, labels l, gathered **ret, err *e)
 
 static err_kind write_all(importer *i, err *e);
 
+static bool in_calendar(int64_t t_ms) { return t_ms <= STORE_TIME_MAX_MS && t_ms >= -STORE_TIME_MAX_MS; }
+
+static err_kind refuse_time(err *e) { return err_set(e, ERR_LIMIT, "cannot import a sample of a time beyond all calendars"); }
+
+static void saw(importer *i, int64_t min_t_ms, int64_t max_t_ms)
+{
+    i->told.min_t_ms = MIN(i->told.min_t_ms, min_t_ms);
+    i->told.max_t_ms = MAX(i->told.max_t_ms, max_t_ms);
+}
+
 err_kind importer_add(importer *i, labels l, const sample *at, size_t n, err *e)
 {
     gathered *g;
     for (size_t k = 0; k < n; k++)
-        if (at[k].t_ms > STORE_TIME_MAX_MS || at[k].t_ms < -STORE_TIME_MAX_MS)
-            return err_set(e, ERR_LIMIT, "cannot import a sample of a time beyond all calendars");
+        if (!in_calendar(at[k].t_ms))
+            return refuse_time(e);
     err_kind k = i->bytes >= IMPORT_BUFFER_BYTES ? write_all(i, e) : OK;
     if (k || n == 0 || (k = gathered_of(i, l, &g, e)))
         return k;
@@ -144,11 +161,45 @@ err_kind importer_add(importer *i, labels l, const sample *at, size_t n, err *e)
     for (size_t j = 0; j < n; j++) {
         g->sorted = g->sorted && (g->samples.len == 0 || vec_last(&g->samples).t_ms < at[j].t_ms);
         g->samples.at[g->samples.len++] = at[j];
-        i->told.min_t_ms = MIN(i->told.min_t_ms, at[j].t_ms);
-        i->told.max_t_ms = MAX(i->told.max_t_ms, at[j].t_ms);
+        saw(i, at[j].t_ms, at[j].t_ms);
     }
     i->bytes += n * sizeof *at;
     i->told.samples += n;
+    return OK;
+}
+
+/* How many of the first fit into one chunk: of one window, and at most CHUNK_MAX_SAMPLES. */
+static size_t one_chunk(const histogram_sample *at, size_t n)
+{
+    int64_t end_ms = window_start(at[0].t_ms, IMPORT_WINDOW_MS) + IMPORT_WINDOW_MS;
+    size_t len = 1;
+    while (len < n && len < CHUNK_MAX_SAMPLES && at[len].t_ms < end_ms)
+        len++;
+    return len;
+}
+
+err_kind importer_add_histograms(importer *i, labels l, const histogram_sample *at, size_t n, err *e)
+{
+    gathered *g;
+    for (size_t k = 0; k < n; k++)
+        if (!in_calendar(at[k].t_ms))
+            return refuse_time(e);
+    err_kind k = i->bytes >= IMPORT_BUFFER_BYTES ? write_all(i, e) : OK;
+    if (k || n == 0 || (k = gathered_of(i, l, &g, e)))
+        return k;
+    for (size_t len; n > 0; at += len, n -= len) {
+        chunk *c;
+        len = one_chunk(at, n);
+        if (histogram_chunk_of(at, len, &c))
+            return err_nomem(e);
+        if (vec_push(&g->histograms, c)) {
+            chunk_unref(c);
+            return err_nomem(e);
+        }
+        i->bytes += sizeof *c + c->size;
+        i->told.histograms += len;
+        saw(i, c->min_t_ms, c->max_t_ms);
+    }
     return OK;
 }
 
@@ -195,10 +246,18 @@ static void drop_doubles(sample_vec *v)
 
 static int by_labels(const void *a, const void *b) { return labels_cmp(((const gathered *)a)->labels, ((const gathered *)b)->labels); }
 
+static int by_time(const void *va, const void *vb)
+{
+    const chunk *a = *(chunk *const *)va, *b = *(chunk *const *)vb;
+    return (a->min_t_ms > b->min_t_ms) - (a->min_t_ms < b->min_t_ms);
+}
+
 static err_kind put_in_order(importer *i, err *e)
 {
     for (size_t n = 0; n < i->series.len; n++) {
         gathered *g = &i->series.at[n];
+        if (g->histograms.len > 1)
+            qsort(g->histograms.at, g->histograms.len, sizeof *g->histograms.at, by_time);
         if (g->sorted)
             continue;
         if (sort_samples(&g->samples))
@@ -220,6 +279,8 @@ static bool next_window(const importer *i, int64_t *ret_start_ms)
         const gathered *g = &i->series.at[n];
         if (g->next < g->samples.len)
             first_ms = MIN(first_ms, g->samples.at[g->next].t_ms);
+        if (g->histograms.len)
+            first_ms = MIN(first_ms, g->histograms.at[0]->min_t_ms);
     }
     *ret_start_ms = first_ms == INT64_MAX ? 0 : window_start(first_ms, IMPORT_WINDOW_MS);
     return first_ms != INT64_MAX;
@@ -228,19 +289,46 @@ static bool next_window(const importer *i, int64_t *ret_start_ms)
 /* Nothing of the log is in an imported block. */
 static const block_cover covers_nothing = { 0, INT64_MIN };
 
+typedef vec(block_chunk) block_chunk_vec;
+
+static void drop_histograms(gathered *g, size_t n)
+{
+    for (size_t c = 0; c < n; c++)
+        chunk_unref(g->histograms.at[c]);
+    memmove(g->histograms.at, g->histograms.at + n, (g->histograms.len - n) * sizeof *g->histograms.at);
+    g->histograms.len -= n;
+}
+
+static err_kind add_series(block_writer *w, gathered *g, int64_t end_ms, block_chunk_vec *histograms, err *e)
+{
+    size_t end = g->next;
+    while (end < g->samples.len && g->samples.at[end].t_ms < end_ms)
+        end++;
+    vec_clear(histograms);
+    for (size_t c = 0; c < g->histograms.len && g->histograms.at[c]->min_t_ms < end_ms; c++) {
+        const chunk *x = g->histograms.at[c];
+        if (vec_push(histograms, ((block_chunk){ chunk_bytes(x), x->min_t_ms, x->max_t_ms, x->count, CHUNK_HISTOGRAM })))
+            return err_nomem(e);
+    }
+    if (end == g->next && histograms->len == 0)
+        return OK;
+    err_kind k = block_writer_add_samples(w, g->labels, g->samples.at + g->next, end - g->next, histograms->at, histograms->len, e);
+    if (k)
+        return k;
+    g->next = end;
+    if (histograms->len)
+        drop_histograms(g, histograms->len);
+    return OK;
+}
+
 static err_kind add_window(importer *i, block_writer *w, int64_t end_ms, err *e)
 {
-    for (size_t n = 0; n < i->series.len; n++) {
-        gathered *g = &i->series.at[n];
-        size_t end = g->next;
-        while (end < g->samples.len && g->samples.at[end].t_ms < end_ms)
-            end++;
-        err_kind k = block_writer_add_samples(w, g->labels, g->samples.at + g->next, end - g->next, NULL, 0, e);
-        if (k)
-            return k;
-        g->next = end;
-    }
-    return OK;
+    block_chunk_vec histograms = { 0 };
+    err_kind k = OK;
+    for (size_t n = 0; !k && n < i->series.len; n++)
+        k = add_series(w, &i->series.at[n], end_ms, &histograms, e);
+    vec_done(&histograms);
+    return k;
 }
 
 static err_kind write_window(importer *i, int64_t start_ms, err *e)

@@ -30,6 +30,8 @@ CHECKED err_kind importer_open(store *s, importer **ret, err *e);
 /* ERR_INVALID, ERR_LIMIT: the labels or a time cannot be kept; nothing was added. ERR_IO …: a block could not be written;
  * what it should hold is lost to the import. */
 CHECKED err_kind importer_add(importer *i, labels l, const sample *at, size_t n, err *e);
+/* The same for native histograms, times rising. */
+CHECKED err_kind importer_add_histograms(importer *i, labels l, const histogram_sample *at, size_t n, err *e);
 /* Write what is still in memory. *ret also tells, after an error, what came in before. */
 CHECKED err_kind importer_finish(importer *i, import_receipt *ret, err *e);
 void importer_free(importer *i); /* NULL is fine; what was not finished is dropped */
