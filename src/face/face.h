@@ -11,6 +11,7 @@ typedef struct face_deps {
     const char *audit_dir;
     bool (*reload)(void *ctx, err *e);   /* POST|PUT /-/reload */
     void (*quit)(void *ctx);             /* POST|PUT /-/quit */
+    void (*stores)(void *ctx, json_writer *w); /* members of the overview about other stores; NULL: none */
     void *main_ctx;
 } face_deps;
 err_kind face_open(const face_deps *deps, face **ret, err *e);

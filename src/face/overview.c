@@ -275,6 +275,8 @@ void overview_write(face *f, buf *out, int64_t now_ms)
     write_incidents(f, &w);
     write_heal(f, &w);
     write_own(f, &w);
+    if (f->deps.stores)
+        f->deps.stores(f->deps.main_ctx, &w);
     json_end(&w, '}');
 }
 

@@ -42,6 +42,7 @@ typedef struct house {
     store *store;
     store_options store_limits;  /* as it was opened, without `dir` */
     remote *remote;
+    query_remote *query_remote;  /* NULL: the embedded store answers */
     query_engine *query;
     net_poster *poster;
     http_client *client;
@@ -213,6 +214,21 @@ static unsigned parse_features(const char *list)
     return bits;
 }
 
+/* store.remote: questions go where the samples go. */
+static err_kind ask_remote(house *h, err *e)
+{
+    const store_remote *s = h->settings->store_remote;
+    query_remote_options o = { .url = s->read_url, .headers = s->headers, .header_count = s->header_count, .params = s->params,
+                               .auth = &s->auth, .timeout_ms = s->timeout_ms };
+    err_kind k = query_remote_open(&o, &h->query_remote, e);
+    if (k)
+        return k;
+    query_backend b = query_remote_backend(h->query_remote);
+    query_engine_push_down(h->query, &b);
+    log_info("samples are kept in a remote store, which answers all questions", KV_CSTR("url", s->read_url));
+    return OK;
+}
+
 static err_kind open_store(house *h, err *e)
 {
     char path[FILE_PATH_MAX];
@@ -223,7 +239,8 @@ static err_kind open_store(house *h, err *e)
     if (k)
         return k;
     store_options o = { .dir = path, .wal_fsync_ms = s->store.wal_fsync_ms, .max_series = (size_t)s->store.max_series,
-                        .retention_ms = h->options->retention_ms != RETENTION_UNSET ? h->options->retention_ms : s->store.retention_ms };
+                        .retention_ms = h->options->retention_ms != RETENTION_UNSET ? h->options->retention_ms
+                                        : s->store_remote ? s->store_remote->buffer_ms : s->store.retention_ms };
     if ((k = store_open(&o, &h->store, &recovery, e)))
         return k;
     h->store_limits = o;
@@ -240,8 +257,11 @@ static err_kind open_store(house *h, err *e)
         return err_nomem(e);
     if ((k = file_join(path, h->options->data, "spool/remote", e)))
         return k;
-    remote_options r = { .dir = path, .max_bytes = (uint64_t)s->remote_queue_bytes, .store = store_sink(h->store) };
-    return remote_open(&r, &h->settings->remotes, &h->remote, e);
+    remote_options r = { .dir = path, .max_bytes = (uint64_t)s->remote_queue_bytes, .store = store_sink(h->store),
+                         .canonical = h->settings->store_remote != NULL };
+    if ((k = remote_open(&r, &h->settings->remotes, &h->remote, e)))
+        return k;
+    return h->settings->store_remote ? ask_remote(h, e) : OK;
 }
 
 /* ---- network and rooms ---- */
@@ -429,9 +449,44 @@ static void watch_signals(house *h)
     }
 }
 
+/* For the page: who else has the samples, and whether they can be reached. */
+static void write_stores(void *ctx, json_writer *w)
+{
+    house *h = ctx;
+    sender_state states[REMOTES_MAX];
+    size_t n = MIN(remote_states(h->remote, states, REMOTES_MAX), (size_t)REMOTES_MAX);
+    json_key(w, "remotes");
+    json_begin(w, '[');
+    for (size_t i = 0; i < n; i++) {
+        json_begin(w, '{');
+        json_put_cstr(w, "name", states[i].name);
+        json_put_cstr(w, "url", states[i].url);
+        json_put_bool(w, "up", states[i].up);
+        json_put_cstr(w, "error", states[i].error);
+        json_put_i64(w, "failing_since_ms", states[i].failing_since_ms);
+        json_put_i64(w, "waiting", (int64_t)states[i].waiting);
+        json_put_i64(w, "sent", (int64_t)states[i].sent);
+        json_put_i64(w, "lost", (int64_t)(states[i].lost + states[i].failed));
+        json_end(w, '}');
+    }
+    json_end(w, ']');
+    if (!h->query_remote)
+        return;
+    char error[300];
+    int64_t since_ms;
+    bool up = query_remote_up(h->query_remote, error, sizeof error, &since_ms);
+    json_key(w, "store_remote");
+    json_begin(w, '{');
+    json_put_cstr(w, "url", h->settings->store_remote->read_url);
+    json_put_bool(w, "up", up);
+    json_put_cstr(w, "error", error);
+    json_put_i64(w, "away_since_ms", since_ms);
+    json_end(w, '}');
+}
+
 static err_kind open_face(house *h, err *e)
 {
-    face_deps f = { h->server, h->query, h->store, h->watch, h->alert, h->diagnose, h->heal, h->audit, h->audit_dir, reload, quit, h };
+    face_deps f = { h->server, h->query, h->store, h->watch, h->alert, h->diagnose, h->heal, h->audit, h->audit_dir, reload, quit, write_stores, h };
     err_kind k = watch_routes(h->watch, h->server, e);
     if (k || (k = alert_routes(h->alert, h->server, e)) || (k = diagnose_routes(h->diagnose, h->audit_dir, h->server, e)) ||
         (k = heal_routes(h->heal, h->server, e)))
@@ -484,6 +539,7 @@ static void close_house(house *h)
         close_loop(h);
     remote_close(h->remote);
     query_engine_free(h->query);
+    query_remote_close(h->query_remote);
     if (store_close(h->store, &e))
         log_error("could not close the store cleanly", KV_ERR(&e));
     state_close(h->state);

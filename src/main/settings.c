@@ -13,12 +13,13 @@ typedef struct wal_settings { int64_t fsync_ms; } wal_settings;
 static const config_field wal_fields[] = {
     { "fsync", CONFIG_DURATION, offsetof(wal_settings, fsync_ms), .preset = "1s", .min = 10, .max = 60000, .help = "What a power cut can take at most." },
 };
-typedef struct store_section { store_settings s; int64_t remote_queue_bytes; const yaml_node *wal, *external_labels, *remote_write; } store_section;
+typedef struct store_section { store_settings s; int64_t remote_queue_bytes; const yaml_node *wal, *external_labels, *remote_write, *remote; } store_section;
 static const config_field store_fields[] = {
     { "retention", CONFIG_DURATION, offsetof(store_section, s.retention_ms), .preset = "15d", .min = RETENTION_MIN_MS, .max = INT64_MAX, .help = "How long samples are kept." },
     { "max_series", CONFIG_INT, offsetof(store_section, s.max_series), .preset = "2000000", .min = 1000, .max = 1000000000, .help = "New series beyond this many are refused." },
     { "external_labels", CONFIG_NODE, offsetof(store_section, external_labels), .help = "Labels that tell this galen's series from another's: {site: a}." },
     { "remote_write", CONFIG_NODE, offsetof(store_section, remote_write), .help = "Other stores to send all samples to; Prometheus's own schema." },
+    { "remote", CONFIG_NODE, offsetof(store_section, remote), .help = "Keep samples in another store and ask it: {write_url, read_url, tenant}." },
     { "remote_queue_size", CONFIG_SIZE, offsetof(store_section, remote_queue_bytes), .preset = "4GiB", .min = 128 << 20, .max = INT64_MAX, .help = "Of the queue on disk to other stores; beyond it the oldest samples are dropped for those that are behind." },
     { "wal", CONFIG_NODE, offsetof(store_section, wal), .help = "The write-ahead log: {fsync: 1s}." },
 };
@@ -43,6 +44,7 @@ static err_kind own_sections(settings *s, err *e)
         (k = config_bind(c->doc, section.wal, wal_fields, COUNT_OF(wal_fields), &wal, &s->arena, e)) ||
         (k = external_labels_parse(c->doc, section.external_labels, &s->arena, &s->external_labels, e)) ||
         (k = remote_configs_parse(c->doc, section.remote_write, s->external_labels, c->dir, &s->remotes, e)) ||
+        (k = store_remote_parse(c->doc, section.remote, s->external_labels, c->dir, &s->arena, &s->remotes, &s->store_remote, e)) ||
         (k = config_bind(c->doc, c->query, query_fields, COUNT_OF(query_fields), &s->query, &s->arena, e)))
         return k;
     err inner = { 0 };
@@ -106,6 +108,13 @@ static err_kind alertmanager_config(const char *path, settings *s, err *e)
     return alert_config_add_alertmanager(s->alert, doc, dir, e);
 }
 
+static err_kind add_remotes(const yaml_doc *doc, const char *dir, settings *s, err *e)
+{
+    remote_configs more = { 0 };
+    err_kind k = remote_configs_parse(doc, yaml_get(doc->root, "remote_write"), s->external_labels, dir, &more, e);
+    return k || !more.len ? k : remote_configs_add(&s->remotes, &more, e);
+}
+
 static err_kind prometheus_config(const char *path, settings *s, err *e)
 {
     AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
@@ -115,8 +124,8 @@ static err_kind prometheus_config(const char *path, settings *s, err *e)
         return k;
     folder_of(path, dir);
     k = external_labels_parse(doc, yaml_get(yaml_get(doc->root, "global"), "external_labels"), &s->arena, &s->external_labels, e);
-    if (!k && !s->remotes.len)
-        k = remote_configs_parse(doc, yaml_get(doc->root, "remote_write"), s->external_labels, dir, &s->remotes, e);
+    if (!k)
+        k = add_remotes(doc, dir, s, e);
     if (!k)
         k = watch_config_from_prometheus(doc, dir, &s->watch, e);
     return k ? k : alert_config_from_prometheus(doc, dir, &s->alert, e);
@@ -157,6 +166,8 @@ err_kind settings_load(const settings_files *files, settings **ret, err *e)
 
 static bool same_text(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
 
+static uint64_t fingerprint_of(const store_remote *r) { return r ? r->fingerprint : 0; }
+
 bool settings_need_restart(const settings *running, const settings *fresh, char *out, size_t cap)
 {
     const settings *a = running, *b = fresh;
@@ -168,6 +179,7 @@ bool settings_need_restart(const settings *running, const settings *fresh, char 
         { "store.retention", a->store.retention_ms == b->store.retention_ms },
         { "store.max_series", a->store.max_series == b->store.max_series },
         { "store.wal.fsync", a->store.wal_fsync_ms == b->store.wal_fsync_ms },
+        { "store.remote", fingerprint_of(a->store_remote) == fingerprint_of(b->store_remote) },
         { "store.remote_queue_size", a->remote_queue_bytes == b->remote_queue_bytes },
         { "query.lookback", a->query.lookback_ms == b->query.lookback_ms },
         { "query.timeout", a->query.timeout_ms == b->query.timeout_ms },

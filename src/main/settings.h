@@ -4,6 +4,7 @@
 #pragma once
 #include "alert/alert.h"
 #include "heal/heal.h"
+#include "main/store_remote.h"
 #include "store/remote/remote_config.h"
 #include "watch/watch.h"
 
@@ -28,6 +29,7 @@ typedef struct settings {
     labels external_labels;          /* prometheus.yml's global.external_labels or galen.yml's store.external_labels */
     remote_configs remotes;          /* where samples are sent */
     int64_t remote_queue_bytes;
+    store_remote *store_remote;      /* NULL: the embedded store is the store */
     watch_config *watch;
     alert_config *alert;
     diagnose_config *diagnose;

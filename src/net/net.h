@@ -11,6 +11,7 @@
  * A request lives in its own arena, which dies when its reply was handed over. */
 #pragma once
 #include "base/base.h"
+#include <stdatomic.h>
 #include <uv.h>
 
 /* ---- loop and timers ---- */
@@ -181,4 +182,13 @@ err_kind http_fetch_start(http_client *c, const http_fetch_options *o, http_fetc
 /* A field of the answer's head, without white space around; empty view if absent. */
 str http_response_field(const http_response *res, const char *name);
 void http_fetch_cancel(http_fetch *f);      /* done() will not be called; fine inside any callback; NULL is fine */
+/* ---- the same for threads that wait: a loop and a client on a thread of their own ---- */
+typedef struct net_fetcher net_fetcher;
+err_kind net_fetcher_open(net_fetcher **ret, err *e);
+void net_fetcher_close(net_fetcher *f);     /* nobody may be asking any more; NULL is fine */
+/* Make one request and wait for its end, on any thread but the fetcher's own. The body is appended to *body, which bounds
+ * it; `done`, `ctx` and `on_data` of *o are not looked at. OK: an answer of any status came. `cancel` (may be NULL) is
+ * looked at every 20 ms: true ends with ERR_CANCELED. Errors: those of a fetch. */
+err_kind net_fetcher_ask(net_fetcher *f, const http_fetch_options *o, const atomic_bool *cancel, buf *body, int *ret_status, err *e);
+
 #include "net/http_auth.h"

@@ -80,7 +80,8 @@ static void run_series(job *j)
     labels_vec found = { 0 };
     arena a = ARENA_INIT(META_ARENA_MAX);
     err e = { 0 };
-    if (j->want_views ? collect_views(j, &a, &found, &e) : collect_series(j, selections, &found, &e))
+    bool whole = j->want_views || query_engine_backend(j->http->engine);
+    if (whole ? collect_views(j, &a, &found, &e) : collect_series(j, selections, &found, &e))
         job_fail(j, &e, NULL);
     else
         put_series(j, &found);
@@ -149,9 +150,11 @@ static void run_names(job *j)
     size_t n = 0;
     err e = { 0 };
     query_request *q = &j->query;
-    err_kind k = j->label.ptr ? store_label_values(j->http->store, j->label, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e)
+    const query_backend *remote = query_engine_backend(j->http->engine);
+    err_kind k = remote ? remote->texts(remote->ctx, j->label, j->sets, j->set_count, q->from_ms, q->to_ms, &j->cancel, &a, &found, &n, &e)
+                 : j->label.ptr ? store_label_values(j->http->store, j->label, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e)
                               : store_label_names(j->http->store, j->sets, j->set_count, q->from_ms, q->to_ms, &a, &found, &n, &e);
-    if (!k && j->want_views && str_eq(j->label, METRIC_NAME) && j->set_count == 0)
+    if (!k && !remote && j->want_views && str_eq(j->label, METRIC_NAME) && j->set_count == 0)
         k = add_view_names(j, &a, &found, &n, &e);
     if (k) {
         job_fail(j, &e, NULL);

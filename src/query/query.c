@@ -11,6 +11,7 @@ struct query_engine {
     store *store;
     query_options options;
     own_metric *queries, *failures, *samples, *seconds;
+    query_backend backend;       /* run NULL: the embedded store answers */
 };
 
 static const query_options defaults = {
@@ -55,6 +56,9 @@ const query_options *query_engine_options(const query_engine *q)
 {
     return &q->options;
 }
+
+void query_engine_push_down(query_engine *q, const query_backend *b) { q->backend = *b; }
+const query_backend *query_engine_backend(const query_engine *q) { return q->backend.run ? &q->backend : NULL; }
 
 unsigned promql_feature(str name)
 {
@@ -316,8 +320,38 @@ static bool arena_is_full(const arena *a)
     return a->max_bytes - MIN(a->used_bytes, a->max_bytes) < (1u << 20);
 }
 
+/* The same limits on what was asked and what comes back, whoever answers. */
+static err_kind run_pushed_down(query_engine *q, const query_request *req, query_result *ret, err *e)
+{
+    query_request asked = *req;
+    if (req->step_ms && (req->to_ms - req->from_ms) / req->step_ms > (int64_t)q->options.max_points)
+        return query_points_fail(q, e);
+    asked.timeout_ms = req->timeout_ms > 0 ? MIN(req->timeout_ms, q->options.timeout_ms) : q->options.timeout_ms;
+    err_kind k = q->backend.run(q->backend.ctx, &asked, q->options.max_samples, ret, e);
+    if (!k)
+        cut_to_limit(ret, req->limit);
+    return k;
+}
+
+static err_kind push_down(query_engine *q, const query_request *req, query_result *ret, err *e)
+{
+    err scratch = { 0 };
+    e = e ? e : &scratch;
+    *e = (err){ 0 };
+    *ret = (query_result){ .at_ms = req->to_ms };
+    int64_t started = clock_mono_ns();
+    err_kind k = run_pushed_down(q, req, ret, e);
+    own_add(q->queries, 1);
+    own_add(q->failures, k != OK);
+    own_add(q->samples, (double)ret->stats.samples);
+    own_add(q->seconds, (double)(clock_mono_ns() - started) / 1e9);
+    return k;
+}
+
 err_kind query_run(query_engine *q, const query_request *req, query_result *ret, err *e)
 {
+    if (q->backend.run)
+        return push_down(q, req, ret, e);
     arena a = ARENA_INIT(MIN(QUERY_ARENA_MAX, q->options.max_memory_bytes));
     err scratch = { 0 };
     eval ev;
@@ -356,6 +390,10 @@ err_kind query_series_labels(query_engine *q, const matcher *m, size_t n, int64_
     query_request req = { .expr = STR_EMPTY };
     eval ev;
     source found;
+    if (q->backend.run) {
+        matcher_set set = { m, n };
+        return q->backend.series(q->backend.ctx, &set, 1, from_ms, to_ms, NULL, a, ret, ret_n, e);
+    }
     err unused = { 0 };
     e = e ? e : &unused;
     *e = (err){ 0 };

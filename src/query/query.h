@@ -95,6 +95,17 @@ typedef struct query_request {
 } query_request;
 err_kind query_run(query_engine *q, const query_request *r, query_result *ret, err *e);
 err_kind query_points_fail(const query_engine *q, err *e);        /* ERR_LIMIT: more steps than max_points */
+/* Who answers instead of the embedded store (query/remote.h): whole questions, not selections. Each is called from any
+ * thread; errors are as those of query_run. */
+typedef struct query_backend {
+    err_kind (*run)(void *ctx, const query_request *r, size_t max_samples, query_result *ret, err *e);
+    /* Label sets that match any of the sets; names of labels, or with `label` its values. In `a`. */
+    err_kind (*series)(void *ctx, const matcher_set *sets, size_t n, int64_t from_ms, int64_t to_ms, const atomic_bool *cancel, arena *a, labels **ret, size_t *ret_n, err *e);
+    err_kind (*texts)(void *ctx, str label, const matcher_set *sets, size_t n, int64_t from_ms, int64_t to_ms, const atomic_bool *cancel, arena *a, str **ret, size_t *ret_n, err *e);
+    void *ctx;
+} query_backend;
+void query_engine_push_down(query_engine *q, const query_backend *b);   /* before the first question; copied */
+const query_backend *query_engine_backend(const query_engine *q);      /* NULL: the embedded store answers */
 const query_options *query_engine_options(const query_engine *q);  /* with the defaults filled in */
 /* The label sets a selector stands for, canonical names rewritten, copied into `a`; sorted. For listing what a
  * page may ask: the HTTP API's /series and label values do so with ?views=1. */

@@ -455,7 +455,7 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { GET, "/api/v1/status/tsdb", page_tsdb, h, CORS, 0 },
         { GET, "/api/v1/features", page_features, h, CORS, 0 },
     };
-    h->cheap = cheap_new();
+    h->cheap = query_engine_backend(q) ? NULL : cheap_new(); /* the network is never cheap */
     h->pool = query_pool_open(threads ? threads : 2, e);
     if (!h->pool || http_server_routes(server, routes, COUNT_OF(routes), e)) {
         query_pool_close(h->pool);

@@ -124,8 +124,9 @@ static err_kind add_canonical(outbox *o, labels l, entry *e)
     return OK;
 }
 
-/* The series of these labels; NONE without memory. Two series whose hashes collide in all 128 bits would be one. */
-static uint32_t entry_of(outbox *o, labels l)
+/* The series of these labels; NONE without memory. Two series whose hashes collide in all 128 bits would be one.
+ * `ours`: made here, not by a target, so it says nothing about what the target has. */
+static uint32_t entry_of(outbox *o, labels l, bool ours)
 {
     uint64_t hash[2];
     hash_labels(o, l, hash);
@@ -133,7 +134,7 @@ static uint32_t entry_of(outbox *o, labels l)
     if (found != NONE && o->entries.at[found].hash[1] == hash[1])
         return found;
     entry fresh = { .hash = { hash[0], hash[1] } };
-    if (add_canonical(o, l, &fresh))
+    if (!ours && add_canonical(o, l, &fresh))
         return NONE;
     uint32_t number = (uint32_t)o->entries.len;
     if (vec_push(&o->entries, fresh) == OK) {
@@ -161,7 +162,7 @@ static err_kind find_series(outbox *o, const sample_row *rows, size_t n, err *e)
         o->refs.at[o->refs.len++] = found == NONE ? 0 : ref;
         if (found == NONE && rows[i].labels.len == 0)
             return err_set(e, ERR_NOT_FOUND, "a row without labels is not known to the remote queue");
-        if (found == NONE && (found = entry_of(o, rows[i].labels)) == NONE)
+        if (found == NONE && (found = entry_of(o, rows[i].labels, false)) == NONE)
             return err_nomem(e);
         o->row_entries.at[o->row_entries.len++] = found;
     }
@@ -218,7 +219,7 @@ static err_kind refresh_canonical(outbox *o, uint32_t number)
     size_t n = canonical_rows_of(o->canonical, label_set_view(c->labels), &o->arena, found);
     c->count = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t other = entry_of(o, found[i].labels); /* may move o->entries, but not *c */
+        uint32_t other = entry_of(o, found[i].labels, true); /* may move o->entries, but not *c */
         if (other == NONE)
             return ERR_NOMEM;
         c->at[c->count++] = (derived){ other, found[i].scale };
@@ -396,7 +397,7 @@ static void queue_exemplars(outbox *o, const exemplar_row *rows, size_t n, const
     forget_the_gone(o, rqueue_begin(o->queue));
     begin(o);
     for (size_t i = 0; i < n; i++) {
-        uint32_t number = refused[i] ? NONE : entry_of(o, rows[i].series);
+        uint32_t number = refused[i] ? NONE : entry_of(o, rows[i].series, false);
         if (number != NONE && define(o, number, rows[i].series) == OK)
             rqueue_exemplar(o->queue, o->entries.at[number].number, &rows[i].exemplar);
     }

@@ -197,3 +197,22 @@ err_kind remote_configs_parse(const yaml_doc *doc, const yaml_node *list, labels
         *ret = c;
     return k;
 }
+
+err_kind remote_configs_add(remote_configs *to, remote_configs *take, err *e)
+{
+    err_kind k = OK;
+    for (size_t i = 0; i < to->len; i++)
+        for (size_t n = 0; n < take->len; n++)
+            if (strcmp(to->at[i]->name, take->at[n]->name) == 0)
+                k = err_set(e, ERR_CONFLICT, "there are two remotes with the name \"%s\"", take->at[n]->name);
+    remote_config **at = k ? NULL : mem_realloc(to->at, (to->len + take->len + 1) * sizeof *at);
+    if (at) {
+        to->at = at;
+        for (size_t n = 0; n < take->len; n++)
+            to->at[to->len++] = TAKE(take->at[n]);
+    } else if (!k) {
+        k = err_nomem(e);
+    }
+    remote_configs_done(take);
+    return k;
+}

@@ -36,5 +36,6 @@ typedef struct remote_configs { remote_config **at; size_t len; } remote_configs
 /* `list`: the sequence remote_write, NULL is fine. `external`: put on series that lack them; copied. *ret is yours. */
 err_kind remote_configs_parse(const yaml_doc *doc, const yaml_node *list, labels external, const char *dir,
                               remote_configs *ret, err *e);
+CHECKED err_kind remote_configs_add(remote_configs *to, remote_configs *take, err *e);   /* ERR_CONFLICT: a name is used twice */
 void remote_configs_done(remote_configs *c);
 void remote_config_free(remote_config *c);   /* NULL is fine */
