@@ -13,21 +13,21 @@
 #define EXPOSITION_SCRATCH_BYTES (4u << 20)
 
 struct exposition_parser {
-    str rest;                 /* not read yet */
+    str rest; /* not read yet */
     const char *line_start;
     uint32_t line;
     bool openmetrics, ended;
-    str text;                 /* all of it */
-    str expected;             /* the series that the next line may begin with */
-    const uint64_t *known;    /* hashes of the comments the caller has read before; NULL: read them */
+    str text;              /* all of it */
+    str expected;          /* the series that the next line may begin with */
+    const uint64_t *known; /* hashes of the comments the caller has read before; NULL: read them */
     size_t known_count, comment;
-    vec(uint64_t) hashes;     /* of the comments that were read */
-    str series;               /* of the last line */
-    str exemplar;             /* behind it: {labels} value [time] */
+    vec(uint64_t) hashes; /* of the comments that were read */
+    str series;           /* of the last line */
+    str exemplar;         /* behind it: {labels} value [time] */
     label at[LABELS_MAX];
-    arena scratch;            /* unescaped label values of the last line */
-    arena keep;               /* unescaped help texts */
-    map families;             /* name -> index + 1 */
+    arena scratch; /* unescaped label values of the last line */
+    arena keep;    /* unescaped help texts */
+    map families;  /* name -> index + 1 */
     vec(exposition_meta) metas;
 };
 
@@ -143,7 +143,8 @@ static err_kind read_family_comment(exposition_parser *p, str line, err *e)
         return fail(p, line.ptr, e, "a comment of this kind needs a metric name");
     exposition_meta *m = family(p, name);
     if (!m)
-        return p->metas.len == EXPOSITION_MAX_FAMILIES ? fail(p, line.ptr, e, "too many metric families") : err_nomem(e);
+        return p->metas.len == EXPOSITION_MAX_FAMILIES ? fail(p, line.ptr, e, "too many metric families")
+                                                       : err_nomem(e);
     if (kind.ptr[0] == 'T')
         m->type = type_named(str_trim(text));
     else if (kind.ptr[0] == 'U')
@@ -227,7 +228,9 @@ const uint64_t *exposition_comment_hashes(const exposition_parser *p, size_t *re
 
 void exposition_expect(exposition_parser *p, str series) { p->expected = series; }
 
-static const char *const suffixes[] = { "_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount" };
+static const char *const suffixes[] = {
+    "_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount"
+};
 
 static metric_type type_of(const exposition_parser *p, str name)
 {
@@ -268,7 +271,8 @@ static size_t series_len(str line)
 /* The expected series stands at the front: its text, then a blank, and no brace where it has none. */
 static bool as_expected(str line, str expected)
 {
-    if (!expected.len || line.len <= expected.len || (line.ptr[expected.len] != ' ' && line.ptr[expected.len] != '\t') ||
+    if (!expected.len || line.len <= expected.len ||
+        (line.ptr[expected.len] != ' ' && line.ptr[expected.len] != '\t') ||
         memcmp(line.ptr, expected.ptr, expected.len) != 0)
         return false;
     str behind = skip_blanks(str_skip(line, expected.len));
@@ -279,7 +283,9 @@ static bool as_expected(str line, str expected)
  * "How to Read Floating Point Numbers Accurately", 1990). Anything else takes the long way. */
 static bool parse_value(str s, double *ret)
 {
-    static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+    static const double powers[] = {
+        1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15
+    };
     uint64_t digits = 0;
     size_t after_point = 0, n = 0;
     bool point = false;
@@ -485,7 +491,8 @@ err_kind exposition_exemplar(exposition_parser *p, arena *a, exemplar *ret, err 
         return fail(p, s.len ? s.ptr : p->line_start, e, "an exemplar must begin with its labels in braces");
     if (read_labels(p, str_sub(s, 1, (size_t)end - 1), &n, e))
         return ERR_PARSE;
-    str rest = skip_blanks(str_skip(s, (size_t)end)), value = word(rest), time = word(skip_blanks(str_skip(rest, value.len)));
+    str rest = skip_blanks(str_skip(s, (size_t)end)), value = word(rest),
+        time = word(skip_blanks(str_skip(rest, value.len)));
     *ret = (exemplar){ 0 };
     if (!str_to_double(value, &ret->v))
         return fail(p, value.len ? value.ptr : s.ptr, e, "the value of an exemplar is not a number");

@@ -22,13 +22,13 @@ typedef struct page_series {
 struct page_cache {
     page_series **slots; /* open addressing, power of two */
     size_t cap, len;
-    size_t live;         /* series that are */
-    page_series *first, *last; /* of the page; of the round so far */
+    size_t live;                      /* series that are */
+    page_series *first, *last;        /* of the page; of the round so far */
     size_t seen, seen_live, live_now; /* different series in this round; those that were live; those that are */
     uint32_t round;
-    bool failed_round;   /* this round's page was broken: nothing is forgotten on its account */
+    bool failed_round; /* this round's page was broken: nothing is forgotten on its account */
     arena scratch, meta_arena;
-    arena round_arena;   /* histograms and exemplars, until settled */
+    arena round_arena; /* histograms and exemplars, until settled */
     vec(exposition_meta) metas;
     vec(uint64_t) comments; /* hashes of the page's # lines */
     vec(exemplar_row) exemplars;
@@ -409,8 +409,8 @@ static err_kind end_round(page_cache *c, const exposition_parser *p, int64_t now
     return OK;
 }
 
-err_kind page_read(page_cache *c, const page_rules *r, str body, exposition_format format, int64_t now_ms, row_vec *rows,
-                   page_result *ret, err *e)
+err_kind page_read(page_cache *c, const page_rules *r, str body, exposition_format format, int64_t now_ms,
+                   row_vec *rows, page_result *ret, err *e)
 {
     size_t before = rows->len;
     err why = { 0 };

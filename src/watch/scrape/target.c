@@ -2,9 +2,11 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 #define TARGET_ACCEPT "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 #define TARGET_FIRST_MAX_MS 5000
+#define TARGET_TOLERANCE_MS 2 /* so much, and at most 1 % of the interval, a timestamp may be moved onto the grid */
 
 struct target {
     target_deps deps;
@@ -16,6 +18,8 @@ struct target {
     page_cache *page;
     emit reports; /* up and scrape_* */
     net_timer *timer;
+    int64_t due_ns;  /* when the next scrape is, by the clock that never jumps */
+    int64_t grid_ms; /* the timestamp that the last one ought to have had; 0: none yet */
     http_fetch *fetch;
     int64_t started_ns;
     row_vec rows;
@@ -24,8 +28,6 @@ struct target {
     int up;
     char error[240];
 };
-
-static void start_scrape(void *ctx);
 
 /* ---- the end of a scrape ---- */
 static void put_reports(target *t, const page_result *page, double seconds, int64_t now_ms)
@@ -156,20 +158,42 @@ static err_kind fetch(target *t, err *e)
     return http_fetch_start(t->deps.client, &o, &t->fetch, e);
 }
 
-static void start_scrape(void *ctx)
+/* Samples at even distances cost the store a bit each, so a scrape that begins a moment late is dated as if it had
+ * not (Prometheus does the same: scrape/scrape.go, ScrapeTimestampTolerance). */
+static int64_t on_grid(target *t, int64_t now_ms)
 {
-    target *t = ctx;
+    int64_t tolerance_ms = MIN(TARGET_TOLERANCE_MS, t->interval_ms / 100);
+    if (!t->grid_ms || now_ms < t->grid_ms - tolerance_ms || now_ms - t->grid_ms > t->interval_ms * 1000)
+        t->grid_ms = now_ms; /* the first, or the clock was set */
+    while (now_ms - t->grid_ms >= t->interval_ms - tolerance_ms)
+        t->grid_ms += t->interval_ms;
+    return llabs(now_ms - t->grid_ms) <= tolerance_ms && t->grid_ms > t->last_ms ? t->grid_ms : now_ms;
+}
+
+static void start_scrape(target *t)
+{
     err e = { 0 };
     if (t->fetch)
         return;
     t->started_ns = clock_mono_ns();
-    t->last_ms = clock_now_ms();
+    t->last_ms = on_grid(t, clock_now_ms());
     err_kind k = fetch(t, &e);
     if (!k)
         return;
     t->fetch = NULL;
     vec_clear(&t->rows);
     finish(t, k, NULL, &e);
+}
+
+/* The next turn is counted from when this one was due, not from when it came: lateness does not add up. */
+static void on_turn(void *ctx)
+{
+    target *t = ctx;
+    int64_t now_ns = clock_mono_ns(), interval_ns = t->interval_ms * NS_PER_MS;
+    int64_t late_ns = now_ns - t->due_ns;
+    t->due_ns = late_ns > -2 * NS_PER_MS && late_ns < interval_ns ? t->due_ns + interval_ns : now_ns + interval_ns;
+    net_timer_again(t->timer, (t->due_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
+    start_scrape(t);
 }
 
 void target_scrape_now(target *t) { start_scrape(t); }
@@ -222,7 +246,8 @@ err_kind target_open(const target_deps *deps, const scrape_job *job, const targe
     int64_t spread = MIN(t->interval_ms, TARGET_FIRST_MAX_MS);
     int64_t first = now ? 0 : (int64_t)(hash_str(spec->url, 0) % (uint64_t)spread);
     if (!init(t, spec))
-        t->timer = net_timer_start(deps->loop, first, t->interval_ms, start_scrape, t);
+        t->timer = net_timer_start(deps->loop, first, 0, on_turn, t);
+    t->due_ns = clock_mono_ns() + first * NS_PER_MS;
     if (!t->timer) {
         target_free(t);
         return err_nomem(e);
