@@ -6,30 +6,8 @@
  * A target shows the same page each time but for the values, so two short cuts save most of the work: a line that
  * begins with the series the caller expects is not searched for its end, and comments whose hashes are those of the
  * last page are not read again (should one differ, all before it are read after all). */
-#include "metric/metric.h"
+#include "metric/exposition_inside.h"
 #include "base/hash.h"
-
-#define EXPOSITION_MAX_FAMILIES 100000
-#define EXPOSITION_SCRATCH_BYTES (4u << 20)
-
-struct exposition_parser {
-    str rest; /* not read yet */
-    const char *line_start;
-    uint32_t line;
-    bool openmetrics, ended;
-    str text;              /* all of it */
-    str expected;          /* the series that the next line may begin with */
-    const uint64_t *known; /* hashes of the comments the caller has read before; NULL: read them */
-    size_t known_count, comment;
-    vec(uint64_t) hashes; /* of the comments that were read */
-    str series;           /* of the last line */
-    str exemplar;         /* behind it: {labels} value [time] */
-    label at[LABELS_MAX];
-    arena scratch; /* unescaped label values of the last line */
-    arena keep;    /* unescaped help texts */
-    map families;  /* name -> index + 1 */
-    vec(exposition_meta) metas;
-};
 
 exposition_parser *exposition_new(str text, bool openmetrics)
 {
@@ -43,10 +21,9 @@ exposition_parser *exposition_open(str text, exposition_format format, arena *a)
         return NULL;
     p->rest = p->text = text;
     p->openmetrics = format == EXPOSITION_OPENMETRICS;
-    UNUSED(a);
     p->scratch = arena_init(EXPOSITION_SCRATCH_BYTES);
     p->keep = arena_init(EXPOSITION_SCRATCH_BYTES);
-    return p;
+    return format == EXPOSITION_PROTOBUF ? proto_start(p, text, a) : p;
 }
 
 void exposition_free(exposition_parser *p)
@@ -58,6 +35,7 @@ void exposition_free(exposition_parser *p)
     map_done(&p->families);
     vec_done(&p->metas);
     vec_done(&p->hashes);
+    proto_end(p);
     mem_free(p);
 }
 
@@ -110,7 +88,7 @@ static str unescape(str s, arena *a)
 
 /* ---- families ---- */
 
-static exposition_meta *family(exposition_parser *p, str name)
+exposition_meta *exposition_family(exposition_parser *p, str name)
 {
     size_t index = (size_t)(uintptr_t)map_get(&p->families, name);
     if (index)
@@ -141,7 +119,7 @@ static err_kind read_family_comment(exposition_parser *p, str line, err *e)
         name = str_sub(name, 1, name.len - 2);
     if (str_empty(name))
         return fail(p, line.ptr, e, "a comment of this kind needs a metric name");
-    exposition_meta *m = family(p, name);
+    exposition_meta *m = exposition_family(p, name);
     if (!m)
         return p->metas.len == EXPOSITION_MAX_FAMILIES ? fail(p, line.ptr, e, "too many metric families")
                                                        : err_nomem(e);
@@ -327,7 +305,7 @@ static err_kind read_end(exposition_parser *p, str s, exposition_line *ret, err 
     if (s.ptr[0] != '#')
         return fail(p, s.ptr, e, "unexpected text behind the timestamp");
     p->exemplar = skip_blanks(str_skip(s, 1));
-    ret->has_exemplar = p->openmetrics;
+    ret->exemplars = p->openmetrics;
     return OK;
 }
 
@@ -359,6 +337,8 @@ static err_kind read_line(exposition_parser *p, str line, exposition_line *ret, 
 
 int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e)
 {
+    if (p->proto)
+        return proto_next_line(p, ret, e);
     while (p->rest.len && !p->ended) {
         p->line_start = p->rest.ptr;
         p->line++;
@@ -451,8 +431,40 @@ static err_kind read_labels(exposition_parser *p, str s, size_t *n, err *e)
     return OK;
 }
 
+size_t exposition_format_bound(char out[NUM_DOUBLE_MAX + 2], double v)
+{
+    size_t n = num_format_double(out, v);
+    bool whole = true;
+    for (size_t i = 0; i < n; i++)
+        whole = whole && ((out[i] >= '0' && out[i] <= '9') || out[i] == '-');
+    if (whole) {
+        memcpy(out + n, ".0", 3);
+        n += 2;
+    }
+    return n;
+}
+
+/* le="1" and le="1.0" are one bucket: Prometheus 3 writes them as OpenMetrics does, whatever the page says. */
+void exposition_normalise(label *at, size_t n, metric_type type, arena *a)
+{
+    bool buckets = type == METRIC_HISTOGRAM || type == METRIC_GAUGE_HISTOGRAM;
+    for (size_t i = 0; i < n; i++) {
+        char text[NUM_DOUBLE_MAX + 2];
+        double v;
+        if (!(buckets && str_is(at[i].name, "le")) && !(type == METRIC_SUMMARY && str_is(at[i].name, "quantile")))
+            continue;
+        if (!str_to_double(at[i].value, &v))
+            continue;
+        str spelled = arena_str(a, str_of(text, exposition_format_bound(text, v)));
+        if (spelled.ptr)
+            at[i].value = spelled;
+    }
+}
+
 err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_type, err *e)
 {
+    if (p->proto)
+        return proto_labels(p, ret, ret_type, e);
     arena_reset(&p->scratch);
     ptrdiff_t brace = str_find_char(p->series, '{');
     str name = str_trim(brace < 0 ? p->series : str_sub(p->series, 0, (size_t)brace));
@@ -476,14 +488,18 @@ err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_t
         return fail(p, p->series.ptr, e, "the series has no metric name");
     if (ret_type && p->known && read_skipped(p, p->line_start, e))
         return e ? e->kind : ERR_PARSE;
-    if (ret_type)
+    if (ret_type) {
         *ret_type = type_of(p, name);
+        exposition_normalise(p->at, n, *ret_type, &p->scratch);
+    }
     return OK;
 }
 
 /* {labels} value [time]: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars */
-err_kind exposition_exemplar(exposition_parser *p, arena *a, exemplar *ret, err *e)
+err_kind exposition_exemplar(exposition_parser *p, unsigned i, arena *a, exemplar *ret, err *e)
 {
+    if (p->proto)
+        return proto_exemplar(p, i, a, ret, e);
     str s = p->exemplar;
     size_t n = 0;
     ptrdiff_t end = (ptrdiff_t)series_len(s);
@@ -499,9 +515,9 @@ err_kind exposition_exemplar(exposition_parser *p, arena *a, exemplar *ret, err 
     if (time.len && !parse_time(p, time, &ret->t_ms))
         return fail(p, time.ptr, e, "the timestamp of an exemplar is not a number");
     label *at = arena_array(a, label, n);
-    for (size_t i = 0; at && i < n; i++) {
-        at[i] = (label){ arena_str(a, p->at[i].name), arena_str(a, p->at[i].value) };
-        if (!at[i].name.ptr || !at[i].value.ptr)
+    for (size_t k = 0; at && k < n; k++) {
+        at[k] = (label){ arena_str(a, p->at[k].name), arena_str(a, p->at[k].value) };
+        if (!at[k].name.ptr || !at[k].value.ptr)
             at = NULL;
     }
     ret->labels = (labels){ at, n };

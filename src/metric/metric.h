@@ -114,7 +114,7 @@ void exposition_free(exposition_parser *p);
 typedef struct exposition_line {
     str series; double v; bool has_time; int64_t t_ms;
     bool as_expected;          /* it is the series that exposition_expect named */
-    bool has_exemplar;
+    unsigned exemplars;        /* how many it has */
     const histogram *histogram;/* protobuf only: the value is this; valid until the parser is freed */
     int64_t start_ms;          /* protobuf only: when the counter began; 0: not said */
 } exposition_line;
@@ -125,8 +125,10 @@ void exposition_expect(exposition_parser *p, str series);
 void exposition_know_comments(exposition_parser *p, const uint64_t *hashes, size_t n);
 bool exposition_comments_known(const exposition_parser *p);
 const uint64_t *exposition_comment_hashes(const exposition_parser *p, size_t *ret_n);
-/* The exemplar of the last line, copied into `a`; t_ms 0: it has no time of its own. Overwrites what exposition_labels gave. */
-err_kind exposition_exemplar(exposition_parser *p, arena *a, exemplar *ret, err *e);
+/* The i-th exemplar of the last line, copied into `a`; t_ms 0: no time of its own. Overwrites what exposition_labels gave. */
+err_kind exposition_exemplar(exposition_parser *p, unsigned i, arena *a, exemplar *ret, err *e);
+/* Protobuf: are native histograms read (preset: yes), and the classic buckets of a histogram that has both (no)? */
+void exposition_want(exposition_parser *p, bool native, bool classic);
 int exposition_next_line(exposition_parser *p, exposition_line *ret, err *e);
 err_kind exposition_labels(exposition_parser *p, labels *ret, metric_type *ret_type, err *e); /* of the last line */
 /* Both at once. 1: a sample is in *ret. 0: the end. -1: *e has line, column and what is wrong with it; parsing may not go on. */

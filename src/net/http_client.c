@@ -576,6 +576,8 @@ static void set_trust(http_fetch *f, const http_fetch_options *o)
 {
     CURL *easy = f->easy;
 
+    if (o->no_compression)
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, NULL);
     if (o->follow_redirects) {
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)CLIENT_MAX_REDIRECTS);

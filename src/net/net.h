@@ -160,6 +160,7 @@ typedef struct http_fetch_options {
     int64_t timeout_ms, connect_timeout_ms;  /* 0: 10 s, 3 s */
     size_t max_body;          /* 0: 16 MiB */
     bool follow_redirects;
+    bool no_compression;      /* do not ask for gzip or deflate */
     const char *basic_user, *basic_password, *bearer_token; /* NULL: none */
     bool tls_insecure;
     const char *ca_file, *cert_file, *key_file;

@@ -267,6 +267,7 @@ static err_kind make_scrape(replica_config *r, arena *a, err *e)
                        .scheme = str_starts(r->url, STR("https:")) ? STR("https") : STR("http"),
                        .honor_timestamps = true,
                        .follow_redirects = true,
+                       .compression = true,
                        .auth = r->auth,
                        .body_size_limit = SCRAPE_MAX_BODY };
     target_group *g = arena_new(a, target_group);
@@ -458,7 +459,7 @@ static err_kind parse_section(const config *file, watch_config *c, err *e)
         return k;
     c->stall_after_ms = raw.stall_after_ms;
     c->gateway_port = file ? gateway_port(file) : 0;
-    scrape_defaults d = { raw.interval_ms, raw.timeout_ms };
+    scrape_defaults d = { raw.interval_ms, raw.timeout_ms, NULL };
     k = parse_host(doc, raw.host, c, e);
     if (!k)
         k = parse_discovery(doc, raw.discovery, c, e);
@@ -509,7 +510,7 @@ err_kind watch_config_from_prometheus(const yaml_doc *doc, const char *dir, watc
         }
     }
     err_kind k = config_bind(doc, &ours, global_fields, COUNT_OF(global_fields), &global, &c->arena, e);
-    scrape_defaults d = { global.interval_ms, MIN(global.timeout_ms, global.interval_ms) };
+    scrape_defaults d = { global.interval_ms, MIN(global.timeout_ms, global.interval_ms), g };
     c->stall_after_ms = 30000;
     if (!k)
         k = parse_jobs(doc, yaml_get(doc->root, "scrape_configs"), &d, dir, c, e);

@@ -209,7 +209,8 @@ static err_kind add_series(page_cache *c, const page_rules *r, exposition_parser
                            page_series **ret, err *e)
 {
     labels page;
-    err_kind k = exposition_labels(p, &page, NULL, e);
+    metric_type type;
+    err_kind k = exposition_labels(p, &page, &type, e);
     if (!k)
         k = make_room(c, e);
     if (k)
@@ -264,20 +265,27 @@ static void follow(page_cache *c, page_series *s)
     c->last = s;
 }
 
-/* A line's exemplar, or none: a broken one costs the line nothing, as in Prometheus. */
-static void take_exemplar(page_cache *c, exposition_parser *p, const page_series *s, int64_t t_ms)
+/* A broken exemplar costs its line nothing, as in Prometheus. */
+static void take_exemplars(page_cache *c, exposition_parser *p, unsigned n, const page_series *s, int64_t t_ms)
 {
-    exemplar_row row = { .series = label_set_view(s->labels) };
-    if (exposition_exemplar(p, &c->round_arena, &row.exemplar, NULL))
-        return;
-    if (!row.exemplar.t_ms)
-        row.exemplar.t_ms = t_ms;
-    (void)!vec_push(&c->exemplars, row);
+    for (unsigned i = 0; i < n; i++) {
+        exemplar_row row = { .series = label_set_view(s->labels) };
+        if (exposition_exemplar(p, i, &c->round_arena, &row.exemplar, NULL))
+            continue;
+        if (!row.exemplar.t_ms)
+            row.exemplar.t_ms = t_ms;
+        (void)!vec_push(&c->exemplars, row);
+    }
 }
 
 static bool keeps_marker(const page_series *s, const scrape_job *j)
 {
     return s->labels && (!s->timed || (j && j->track_timestamps_staleness));
+}
+
+static size_t histogram_buckets(const histogram *h)
+{
+    return (size_t)h->positive.bucket_count + h->negative.bucket_count;
 }
 
 static err_kind take_line(page_cache *c, const page_rules *r, exposition_parser *p, const exposition_line *line,
@@ -303,6 +311,10 @@ static err_kind take_line(page_cache *c, const page_rules *r, exposition_parser 
         return OK;
     if (r->job && r->job->sample_limit > 0 && ret->kept >= (size_t)r->job->sample_limit)
         return err_set(e, ERR_LIMIT, "the page has more samples than sample_limit, %" PRId64, r->job->sample_limit);
+    if (line->histogram && r->job->bucket_limit > 0 &&
+        histogram_buckets(line->histogram) > (size_t)r->job->bucket_limit)
+        return err_set(e, ERR_LIMIT, "a native histogram has more buckets than native_histogram_bucket_limit, %" PRId64,
+                       r->job->bucket_limit);
     sample_row row = { .labels = s->ref ? (labels){ NULL, 0 } : label_set_view(s->labels),
                        .ref = &s->ref,
                        .t_ms = timed ? line->t_ms : now_ms,
@@ -314,8 +326,7 @@ static err_kind take_line(page_cache *c, const page_rules *r, exposition_parser 
     s->timed = timed;
     s->live = keeps_marker(s, r->job);
     c->live_now += s->live;
-    if (line->has_exemplar)
-        take_exemplar(c, p, s, row.t_ms);
+    take_exemplars(c, p, line->exemplars, s, row.t_ms);
     ret->kept++;
     return OK;
 }
@@ -420,6 +431,7 @@ err_kind page_read(page_cache *c, const page_rules *r, str body, exposition_form
     if (!p)
         return err_nomem(e);
     exposition_know_comments(p, c->comments.at, c->comments.len);
+    exposition_want(p, r->job && r->job->native_histograms, r->job && r->job->classic_too);
     err_kind k = read_lines(c, r, p, now_ms, rows, ret, &why);
     if (!k)
         k = end_round(c, p, now_ms, rows, &why);

@@ -20,6 +20,9 @@ typedef struct raw_job {
     const yaml_node *params, *relabel, *metric_relabel, *statics, *basic, *authorization, *tls;
     const yaml_node *foreign[FOREIGN_COUNT];
     char *bearer, *bearer_file;
+    bool classic_too, classic_too_old;
+    config_strs protocols;
+    str fallback;
 } raw_job;
 
 #define JOB(key, type, member, preset, help)                                                                           \
@@ -46,6 +49,15 @@ static const config_field job_fields[] = {
     JOB("honor_timestamps", CONFIG_BOOL, honor_timestamps, "true", "timestamps on the page are used"),
     JOB("track_timestamps_staleness", CONFIG_BOOL, track_timestamps_staleness, "false",
         "series with their own timestamps end like the others"),
+    JOB("enable_compression", CONFIG_BOOL, compression, "true", "ask for a compressed page"),
+    JOB("scrape_native_histograms", CONFIG_BOOL, native_histograms, "false", "read native histograms"),
+    RAW("always_scrape_classic_histograms", CONFIG_BOOL, classic_too, "classic buckets beside native histograms"),
+    RAW("scrape_classic_histograms", CONFIG_BOOL, classic_too_old,
+        "older spelling of always_scrape_classic_histograms"),
+    JOB("native_histogram_bucket_limit", CONFIG_INT, bucket_limit, "0",
+        "a native histogram with more buckets fails the scrape; 0: no limit"),
+    RAW("scrape_protocols", CONFIG_STR_LIST, protocols, "formats to ask for, best first"),
+    RAW("fallback_scrape_protocol", CONFIG_STR, fallback, "how to read a page of unknown type"),
     JOB("follow_redirects", CONFIG_BOOL, follow_redirects, "true", "follow HTTP redirects"),
     JOB("body_size_limit", CONFIG_SIZE, body_size_limit, "16MiB", "a larger page fails the scrape"),
     JOB("sample_limit", CONFIG_INT, sample_limit, "0", "more samples on a page fail the scrape; 0: no limit"),
@@ -64,16 +76,9 @@ static const config_field job_fields[] = {
     RAW("tls_config", CONFIG_NODE, tls, "{ca_file, insecure_skip_verify}"),
     RAW("bearer_token", CONFIG_CSTR, bearer, "older spelling of authorization"),
     RAW("bearer_token_file", CONFIG_CSTR, bearer_file, "older spelling of authorization"),
-    IGNORED("scrape_protocols"),
-    IGNORED("fallback_scrape_protocol"),
     IGNORED("scrape_fallback_protocol"),
-    IGNORED("scrape_classic_histograms"),
-    IGNORED("always_scrape_classic_histograms"),
     IGNORED("convert_classic_histograms_to_nhcb"),
-    IGNORED("scrape_native_histograms"),
     IGNORED("scrape_failure_log_file"),
-    IGNORED("enable_compression"),
-    IGNORED("native_histogram_bucket_limit"),
     IGNORED("native_histogram_min_bucket_factor"),
     IGNORED("keep_dropped_targets"),
     IGNORED("metric_name_validation_scheme"),
@@ -192,6 +197,64 @@ static void all_fields(config_field out[COUNT_OF(job_fields) + FOREIGN_COUNT])
                                                         "accepted; targets are not found this way yet" };
 }
 
+static err_kind parse_formats(const yaml_doc *doc, const yaml_node *at, const raw_job *raw, scrape_job *j, err *e)
+{
+    j->classic_too = raw->classic_too || raw->classic_too_old;
+    err_kind k = scrape_protocols_parse(doc, at, raw->protocols, j->native_histograms, &j->protocols, e);
+    if (!k && raw->fallback.len)
+        k = scrape_protocol_parse(doc, at, raw->fallback, &j->fallback, e);
+    return k;
+}
+
+/* Keys of Prometheus's `global` that hold for every job that does not say otherwise. */
+static const char *const inherited[] = {
+    "body_size_limit",
+    "sample_limit",
+    "target_limit",
+    "label_limit",
+    "label_name_length_limit",
+    "label_value_length_limit",
+    "scrape_protocols",
+    "scrape_native_histograms",
+    "always_scrape_classic_histograms",
+    "scrape_classic_histograms",
+};
+
+static bool is_inherited(str key)
+{
+    for (size_t i = 0; i < COUNT_OF(inherited); i++) {
+        if (str_is(key, inherited[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The job's mapping with what it inherits behind its own keys. */
+static const yaml_node *with_inherited(const yaml_node *at, const yaml_node *global, arena *a)
+{
+    if (!global || global->kind != YAML_MAPPING || at->kind != YAML_MAPPING)
+        return at;
+    yaml_node *all = arena_new(a, yaml_node);
+    yaml_node **keys = arena_array(a, yaml_node *, at->len + COUNT_OF(inherited)),
+              **items = arena_array(a, yaml_node *, at->len + COUNT_OF(inherited));
+    if (!all || !keys || !items)
+        return NULL;
+    *all = *at;
+    all->keys = keys;
+    all->items = items;
+    for (size_t i = 0; i < at->len; i++) {
+        keys[i] = at->keys[i];
+        items[i] = at->items[i];
+    }
+    for (size_t i = 0; i < global->len; i++) {
+        if (!is_inherited(global->keys[i]->text) || yaml_get(at, global->keys[i]->text.ptr))
+            continue;
+        keys[all->len] = global->keys[i];
+        items[all->len++] = global->items[i];
+    }
+    return all;
+}
+
 err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape_defaults *d, const char *dir, arena *a,
                           scrape_job *ret, err *e)
 {
@@ -200,10 +263,15 @@ err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape
     scrape_job *j = &raw.job;
     all_fields(fields);
     err_kind k = config_mapping(doc, at, "a scrape config", e);
+    at = k ? at : with_inherited(at, d->global, a);
+    if (!at)
+        return err_nomem(e);
     if (!k)
         k = config_bind(doc, at, fields, COUNT_OF(fields), &raw, a, e);
     if (!k)
         k = check_job(doc, at, j, d, e);
+    if (!k)
+        k = parse_formats(doc, at, &raw, j, e);
     if (!k)
         k = parse_params(doc, raw.params, a, j, e);
     if (!k)
@@ -224,7 +292,8 @@ err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape
             snprintf(j->down_reason, sizeof j->down_reason, "cannot find targets by %s yet, only by static_configs",
                      foreign_discovery[i]);
     }
-    uint64_t seed = hash_bytes(d, sizeof *d, 0);
+    const int64_t durations[] = { d->interval_ms, d->timeout_ms };
+    uint64_t seed = hash_bytes(durations, sizeof durations, 0);
     j->fingerprint = yaml_fingerprint(at, seed);
     *ret = *j;
     return OK;

@@ -5,6 +5,7 @@
  * targets and with a reason why (down_reason), so that one foreign job never keeps a file from loading.
  * Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config */
 #pragma once
+#include "watch/scrape/protocol.h"
 #include "metric/metric.h"
 #include "net/net.h"
 
@@ -21,6 +22,11 @@ typedef struct scrape_job {
     int64_t interval_ms, timeout_ms;
     str metrics_path, scheme;
     bool honor_labels, honor_timestamps, track_timestamps_staleness, follow_redirects;
+    bool compression;                     /* ask for gzip */
+    bool native_histograms, classic_too;  /* read them; the buckets of one that has both, as well */
+    int64_t bucket_limit;                 /* of a native histogram: 0: none */
+    scrape_protocols protocols;
+    scrape_protocol fallback;             /* SCRAPE_NO_PROTOCOL: none */
     param *params; size_t param_count;
     http_auth auth;
     int64_t body_size_limit, sample_limit, target_limit, label_limit, label_name_length_limit, label_value_length_limit;
@@ -30,7 +36,8 @@ typedef struct scrape_job {
     uint64_t fingerprint;                 /* equal for equal text: a reload leaves such a job alone */
 } scrape_job;
 
-typedef struct scrape_defaults { int64_t interval_ms, timeout_ms; } scrape_defaults;
+/* What a job leaves open: durations, and of Prometheus's `global` mapping the keys that jobs inherit (NULL: no mapping). */
+typedef struct scrape_defaults { int64_t interval_ms, timeout_ms; const yaml_node *global; } scrape_defaults;
 
 /* `dir`: what relative file names in the job are relative to. Strings live in `a`; scrape_job_done frees the rest. */
 err_kind scrape_job_parse(const yaml_doc *doc, const yaml_node *at, const scrape_defaults *d, const char *dir, arena *a,

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TARGET_ACCEPT "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 #define TARGET_FIRST_MAX_MS 5000
 #define TARGET_TOLERANCE_MS 2 /* so much, and at most 1 % of the interval, a timestamp may be moved onto the grid */
 
@@ -124,8 +123,8 @@ static void on_done(void *ctx, const http_response *res)
     vec_clear(&t->rows);
     err_kind k = check_answer(t, res, &e);
     if (!k) {
-        bool openmetrics = str_starts(res->content_type, STR("application/openmetrics-text"));
-        k = page_read(t->page, &rules, res->body, openmetrics, t->last_ms, &t->rows, &page, &e);
+        exposition_format format = scrape_format_of(res->content_type, t->job->fallback);
+        k = page_read(t->page, &rules, res->body, format, t->last_ms, &t->rows, &page, &e);
         if (k && e.line) {
             err where = e;
             err_set(&e, where.kind, "line %u of the page: %s", where.line, where.message);
@@ -138,8 +137,9 @@ static void on_done(void *ctx, const http_response *res)
 static err_kind fetch(target *t, err *e)
 {
     AUTO(arena_done) arena a = arena_init(64u << 10);
-    char timeout[32];
-    http_header headers[3] = { { STR("Accept"), STR(TARGET_ACCEPT) } };
+    char timeout[32], accept[SCRAPE_ACCEPT_MAX];
+    scrape_accept(&t->job->protocols, accept);
+    http_header headers[3] = { { STR("Accept"), str_from(accept) } };
     snprintf(timeout, sizeof timeout, "%g", (double)t->timeout_ms / MS_PER_S);
     headers[1] = (http_header){ STR("X-Prometheus-Scrape-Timeout-Seconds"), str_from(timeout) };
     http_fetch_options o = { .url = t->url,
@@ -149,6 +149,7 @@ static err_kind fetch(target *t, err *e)
                              .connect_timeout_ms = t->timeout_ms,
                              .max_body = (size_t)t->job->body_size_limit,
                              .follow_redirects = t->job->follow_redirects,
+                             .no_compression = !t->job->compression,
                              .done = on_done,
                              .ctx = t };
     err_kind k = http_auth_apply(&t->job->auth, &a, &o, &headers[2], e);
