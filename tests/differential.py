@@ -140,7 +140,7 @@ def vector(rng, depth, top=True):
         return f"{rng.choice(OVER)}({ranged(rng, depth)})"
     inner = vector(rng, depth - 1, False)
     if pick == 3:
-        return f"{rng.choice(['sum', 'avg', 'min', 'max', 'count', 'group', 'stddev', 'stdvar'])} {grouping(rng)}({inner})"
+        return f"{rng.choice(['sum', 'avg', 'min', 'max', 'count', 'group'])} {grouping(rng)}({inner})"
     if pick == 4:
         return f"quantile {grouping(rng)}({rng.choice(['0', '0.5', '0.9', '1'])}, {inner})"
     if pick == 5:
