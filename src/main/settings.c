@@ -28,7 +28,7 @@ static const config_field query_fields[] = {
     { "lookback", CONFIG_DURATION, offsetof(query_settings, lookback_ms), .preset = "5m", .min = 1000, .max = 86400000, .help = "How old a sample may be to count as now." },
     { "timeout", CONFIG_DURATION, offsetof(query_settings, timeout_ms), .preset = "2m", .min = 10, .max = 3600000, .help = "A query is stopped after this." },
     { "max_samples", CONFIG_INT, offsetof(query_settings, max_samples), .preset = "50000000", .min = 1000, .max = INT64_MAX, .help = "Samples one query may read." },
-    { "max_series", CONFIG_INT, offsetof(query_settings, max_series), .preset = "500000", .min = 100, .max = INT64_MAX, .help = "Series one query may read." },
+    { "max_series", CONFIG_INT, offsetof(query_settings, max_series), .preset = "2000000", .min = 100, .max = INT64_MAX, .help = "Series one query may read." },
     { "max_points", CONFIG_INT, offsetof(query_settings, max_points), .preset = "11000", .min = 100, .max = 1000000, .help = "Steps of one range query." },
     { "max_memory", CONFIG_SIZE, offsetof(query_settings, max_memory), .preset = "1GiB", .min = 1 << 20, .max = INT64_MAX, .help = "Memory one query may take." },
     { "threads", CONFIG_INT, offsetof(query_settings, threads), .preset = "2", .min = 1, .max = 64, .help = "Queries that run at the same time." },

@@ -18,7 +18,7 @@ static const query_options defaults = {
     .lookback_ms = 5 * 60 * MS_PER_S,
     .timeout_ms = 2 * 60 * MS_PER_S,
     .max_samples = 50000000,
-    .max_series = 500000,
+    .max_series = 2000000,
     .max_points = 11000,
     .max_memory_bytes = (size_t)1 << 30,
 };

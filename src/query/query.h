@@ -31,7 +31,7 @@ typedef struct query_options {
     int64_t lookback_ms;          /* 0: 5 m */
     int64_t timeout_ms;           /* 0: 2 m */
     size_t max_samples;           /* 0: 50 000 000 */
-    size_t max_series;            /* 0: 500 000 */
+    size_t max_series;            /* 0: 2 000 000 */
     size_t max_points;            /* steps of a range query; 0: 11 000 */
     size_t max_memory_bytes;      /* of one query: labels, selections, samples, results; 0: 1 GiB */
     unsigned features;            /* --enable-feature bits */
