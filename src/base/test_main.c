@@ -8,7 +8,7 @@
 #define TESTS_MAX 4096
 
 static test_case *first;
-static char made[256][FILE_PATH_MAX];
+static char made[1024][FILE_PATH_MAX];
 static size_t made_count;
 
 void test_register(test_case *t)

@@ -569,4 +569,9 @@ static err_kind sink_append(void *ctx, const sample_row *rows, size_t n, sink_re
     return append_until(ctx, rows, n, clock_now_ms() + STORE_AHEAD_MS, rejected, e);
 }
 
-sample_sink store_sink(store *s) { return (sample_sink){ sink_append, s }; }
+static err_kind sink_exemplars(void *ctx, const exemplar_row *rows, size_t n, sink_result *rejected, err *e)
+{
+    return exemplars_append(ctx, rows, n, rejected, e);
+}
+
+sample_sink store_sink(store *s) { return (sample_sink){ sink_append, s, sink_exemplars }; }

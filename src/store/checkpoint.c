@@ -96,6 +96,7 @@ static err_kind checkpoint_fill(checkpoint *c, store *s, uint32_t segment)
         if (k)
             return k;
     }
+    exemplars_log(&s->exemplars, &c->out);
     err_kind k = checkpoint_flush(c, 0);
     return k ? k : file_sync(c->fd, c->path, c->e);
 }

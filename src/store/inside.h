@@ -6,6 +6,7 @@
  * Locks are taken in this order: care_lock, compact_lock, append_lock, the head's shards ascending, blocks_lock. */
 #pragma once
 #include "store/block.h"
+#include "store/exemplars.h"
 #include "store/guard.h"
 #include "store/head.h"
 #include "store/wal.h"
@@ -67,6 +68,7 @@ struct store {
     wal wal;
     head head;
     guard guard;
+    exemplars exemplars;
     int64_t out_of_order_ms;
     bool created_zeros;
 
@@ -92,6 +94,9 @@ struct store {
 /* append.c: labels as the store keeps them: sorted, unique, nothing empty, within the limits.
  * ERR_INVALID: the caller's mistake; ERR_LIMIT. */
 CHECKED err_kind labels_check(labels l, err *e);
+
+/* exemplars.c: what sample_sink.append_exemplars does. */
+CHECKED err_kind exemplars_append(store *s, const exemplar_row *rows, size_t n, sink_result *rejected, err *e);
 
 /* recover.c */
 CHECKED err_kind store_recover(store *s, store_recovery *ret, err *e);

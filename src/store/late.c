@@ -5,6 +5,8 @@
 /* Put `more` into `all`, both ascending; at one time what `all` has stays. */
 static err_kind merge_floats(sample_vec *all, const sample_vec *more)
 {
+    if (more->len == 0)
+        return OK;
     if (vec_reserve(all, all->len + more->len))
         return ERR_NOMEM;
     size_t have = all->len, i = have, j = more->len, to = have + more->len;
@@ -24,6 +26,8 @@ static err_kind merge_floats(sample_vec *all, const sample_vec *more)
 
 static err_kind merge_histograms(histogram_vec *all, const histogram_vec *more)
 {
+    if (more->len == 0)
+        return OK;
     if (vec_reserve(all, all->len + more->len))
         return ERR_NOMEM;
     size_t have = all->len, i = have, j = more->len, to = have + more->len;

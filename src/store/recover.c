@@ -330,6 +330,20 @@ static err_kind replay_chunks(replay *r, str payload)
     return OK;
 }
 
+/* One that was met before is out of order now. */
+static err_kind replay_exemplars(replay *r, str payload)
+{
+    wire_cursor c = wire_read(payload);
+    label series_labels[LABELS_MAX], own[LABELS_MAX];
+    exemplar_row row;
+    bool bad;
+    while (exemplar_log_next(&c, series_labels, own, &row, &bad))
+        if (exemplars_put(&r->s->exemplars, &row, NULL) == ERR_NOMEM)
+            return err_nomem(r->e);
+    r->damaged += bad;
+    return OK;
+}
+
 static err_kind replay_records(replay *r, wal_reader *reader)
 {
     wal_record record;
@@ -341,6 +355,8 @@ static err_kind replay_records(replay *r, wal_reader *reader)
             k = replay_rows(r, record.payload);
         else if (record.type == WAL_CHUNKS)
             k = replay_chunks(r, record.payload);
+        else if (record.type == WAL_EXEMPLARS)
+            k = replay_exemplars(r, record.payload);
         if (k)
             return k;
     }
@@ -499,9 +515,11 @@ static err_kind recover_beside(store *s, store_recovery *told, err *e)
 {
     err_kind k = ERR_NOT_FOUND;
     for (int attempt = 0; k == ERR_NOT_FOUND && attempt < RECOVER_ATTEMPTS; attempt++) {
+        size_t max_exemplars = s->exemplars.max;
         head_done(&s->head);
+        exemplars_done(&s->exemplars);
         *told = (store_recovery){ 0 };
-        if (head_init(&s->head))
+        if (head_init(&s->head) | exemplars_init(&s->exemplars, max_exemplars))
             return err_nomem(e);
         k = recover_wal(s, told, e);
     }

@@ -141,6 +141,7 @@ static void store_free(store *s)
     wal_done(&s->wal);
     head_done(&s->head);
     guard_done(&s->guard);
+    exemplars_done(&s->exemplars);
     blocks_done(&s->blocks);
     for (size_t i = 0; i < STORE_TIERS; i++)
         blocks_done(&s->tiers[i].blocks);
@@ -186,7 +187,7 @@ static store *store_new(const store_options *o)
                         .max_series_per_target = o->max_series_per_target, .memory_bytes = o->memory_bytes };
     s->out_of_order_ms = o->out_of_order_ms;
     s->created_zeros = o->created_zeros;
-    if (head_init(&s->head)) {
+    if (exemplars_init(&s->exemplars, o->max_exemplars) | head_init(&s->head)) {
         store_free(s);
         return NULL;
     }

@@ -1,4 +1,5 @@
 /* Does the payload of a record follow its format, down to the last sample? */
+#include "store/exemplars.h"
 #include "store/histogram_chunk.h"
 #include "store/wal.h"
 
@@ -84,6 +85,16 @@ static bool chunks_valid(wire_cursor c)
     return !bad;
 }
 
+static bool exemplars_valid(wire_cursor c)
+{
+    label whose[LABELS_MAX], own[LABELS_MAX];
+    exemplar_row row;
+    bool bad;
+    while (exemplar_log_next(&c, whose, own, &row, &bad))
+        ;
+    return !bad;
+}
+
 bool wal_payload_valid(const wal_record *r)
 {
     wire_cursor c = wire_read(r->payload);
@@ -91,6 +102,7 @@ bool wal_payload_valid(const wal_record *r)
     case WAL_SERIES: return series_valid(c);
     case WAL_ROWS:   return rows_valid(c);
     case WAL_CHUNKS: return chunks_valid(c);
+    case WAL_EXEMPLARS: return exemplars_valid(c);
     default:         return true; /* of a newer galen: a reader skips it */
     }
 }
