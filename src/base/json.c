@@ -224,31 +224,52 @@ static void put_mended(buf *out, str s)
     }
 }
 
+/* Does one of eight bytes need a second look: a control, quote, backslash, or no ASCII? (Mycroft's test for a zero byte
+ * on what the byte was made to be; it may say yes for nothing behind a byte that does, which only costs time.) */
+static bool is_odd(uint64_t bytes)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    uint64_t quote = bytes ^ (ones * '"'), slash = bytes ^ (ones * '\\');
+    return (bytes | (bytes - ones * 0x20) | (quote - ones) | (slash - ones)) & highs;
+}
+
 /* Names, numbers and most values: ASCII without anything to escape, so that one copy does. */
 static bool is_simple(str s)
 {
-    for (size_t i = 0; i < s.len; i++)
+    size_t i = 0;
+    for (; i + 8 <= s.len; i += 8) {
+        uint64_t bytes;
+        memcpy(&bytes, s.ptr + i, sizeof bytes);
+        if (is_odd(bytes))
+            return false;
+    }
+    for (; i < s.len; i++)
         if (!plain((unsigned char)s.ptr[i]) || (unsigned char)s.ptr[i] >= 0x80)
             return false;
     return true;
 }
 
-static bool put_simple(buf *out, str s)
+/* The string with what stands before and behind it, in one piece. False: it is not that simple. */
+static bool put_simple(buf *out, bool with_comma, str s, bool with_colon)
 {
-    char *room = is_simple(s) ? buf_reserve(out, s.len + 2) : NULL;
+    char *room = is_simple(s) ? buf_reserve(out, s.len + 4) : NULL, *p = room;
     if (!room)
         return false;
-    room[0] = room[s.len + 1] = '"';
+    if (with_comma)
+        *p++ = ',';
+    *p++ = '"';
     if (s.len)
-        memcpy(room + 1, s.ptr, s.len);
-    buf_commit(out, s.len + 2);
+        memcpy(p, s.ptr, s.len);
+    p += s.len;
+    *p++ = '"';
+    if (with_colon)
+        *p++ = ':';
+    buf_commit(out, (size_t)(p - room));
     return true;
 }
 
 static void put_quoted(buf *out, str s)
 {
-    if (put_simple(out, s))
-        return;
     buf_append_char(out, '"');
     if (str_utf8_valid(s))
         put_escaped(out, s);
@@ -259,15 +280,20 @@ static void put_quoted(buf *out, str s)
 
 void json_str(json_writer *w, str s)
 {
-    comma(w);
-    put_quoted(w->out, s);
+    if (!put_simple(w->out, w->comma, s, false)) {
+        comma(w);
+        put_quoted(w->out, s);
+    }
+    w->comma = true;
 }
 
 void json_key_str(json_writer *w, str key)
 {
-    comma(w);
-    put_quoted(w->out, key);
-    buf_append_char(w->out, ':');
+    if (!put_simple(w->out, w->comma, key, true)) {
+        comma(w);
+        put_quoted(w->out, key);
+        buf_append_char(w->out, ':');
+    }
     w->comma = false;
 }
 

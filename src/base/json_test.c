@@ -75,3 +75,33 @@ TEST(json_writer_places_commas_and_escapes)
     err e = { 0 };
     CHECK_OK(json_parse(buf_str(&out), &doc, &e), e);
 }
+
+/* The writer looks at eight bytes at a time: whatever stands where, each byte is escaped as alone. */
+TEST(json_writer_escapes_at_every_place)
+{
+    for (unsigned c = 0; c < 256; c++) {
+        AUTO(buf_done) buf alone = BUF_INIT(1 << 10);
+        json_writer one = json_writer_to(&alone);
+        char byte = (char)c;
+        json_str(&one, str_of(&byte, 1));
+        str escaped = str_sub(buf_str(&alone), 1, alone.len - 2);
+        for (size_t place = 0; place < 20; place++) {
+            AUTO(buf_done) buf want = BUF_INIT(1 << 10);
+            AUTO(buf_done) buf got = BUF_INIT(1 << 10);
+            char text[20];
+            memset(text, 'a', sizeof text);
+            text[place] = byte;
+            json_writer w = json_writer_to(&got);
+            json_begin(&w, '{');
+            json_key_str(&w, str_of(text, sizeof text));
+            json_str(&w, str_of(text, sizeof text));
+            json_end(&w, '}');
+            for (int i = 0; i < 2; i++) {
+                buf_printf(&want, "%s\"%.*s", i ? ":" : "{", (int)place, "aaaaaaaaaaaaaaaaaaaa");
+                buf_append(&want, escaped);
+                buf_printf(&want, "%.*s\"%s", (int)(19 - place), "aaaaaaaaaaaaaaaaaaaa", i ? "}" : "");
+            }
+            CHECK_MSG(str_eq(buf_str(&got), buf_str(&want)), "byte %u at %zu: %s", c, place, buf_cstr(&got));
+        }
+    }
+}

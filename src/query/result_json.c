@@ -11,10 +11,16 @@
 
 static char *write_u64(char *p, uint64_t v)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
     char digits[20], *d = digits + sizeof digits;
-    do
-        *--d = (char)('0' + v % 10);
-    while (v /= 10);
+    for (; v >= 100; v /= 100)
+        memcpy(d -= 2, pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(d -= 2, pairs + v * 2, 2);
+    else
+        *--d = (char)('0' + v);
     size_t n = (size_t)(digits + sizeof digits - d);
     memcpy(p, d, n);
     return p + n;

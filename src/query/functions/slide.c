@@ -240,18 +240,18 @@ WIDE static bool sums_are_exact(const double *v, size_t n)
 
 static bool slide_sums(const windows *w, double *slots, sum_kind kind, window_fn over)
 {
-    double *before = w->room; /* before[i]: the sum of the samples before i */
+    int64_t *before = (int64_t *)(void *)w->room; /* before[i]: the sum of the samples before i; whole, so as integers */
     bool any = false;
     if (!sums_are_exact(w->values, w->len))
         return slide_batches(w, slots, kind, over);
     before[0] = 0;
     for (size_t i = 0; i < w->len; i++)
-        before[i + 1] = before[i] + w->values[i];
+        before[i + 1] = before[i] + (int64_t)w->values[i];
     for (size_t i = 0; i < w->steps; i++) {
         uint32_t low = w->low[i], high = w->high[i];
         if (low == high)
             continue;
-        double sum = before[high] - before[low];
+        double sum = (double)(before[high] - before[low]);
         slots[i] = kind == SUM_MEAN ? sum / (double)(high - low) : sum;
         any = true;
     }
