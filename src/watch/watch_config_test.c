@@ -87,7 +87,8 @@ TEST(mistakes_are_told_by_name_and_place)
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', engine: vlm}", "vlm", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', probe: on}", "model", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: []}}", "command", 3 },
-        { "watch:\n  replicas:\n  - name: a\n    url: 'http://x:1'\n    process: {command: 'run me'}", "not a shell line", 5 },
+        { "watch:\n  replicas:\n  - name: a\n    url: 'http://x:1'\n    process: {command: 'run me'}",
+          "not a shell line", 5 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: 'a\tb'}}", "command: [", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {command: ['']}}", "command is empty", 3 },
         { "watch:\n  replicas:\n  - {name: a, url: 'http://x:1', process: {unit: x.service}}", "not built yet", 3 },
@@ -105,6 +106,9 @@ TEST(mistakes_are_told_by_name_and_place)
           3 },
         { "watch:\n  scrape_configs:\n  - {job_name: a}\n  - {job_name: a}", "two scrape configs", 4 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, scheme: ftp}", "ftp", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, scrape_protocols: [Thrift]}", "not a scrape protocol", 3 },
+        { "watch:\n  scrape_configs:\n  - {job_name: a, scrape_protocols: [PrometheusProto, PrometheusProto]}", "twice",
+          3 },
         { "watch:\n  scrape_configs:\n  - {job_name: a, bearer_token: x, basic_auth: {username: u}}", "exclude", 3 },
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
@@ -165,6 +169,74 @@ TEST(what_the_labels_of_a_group_say_stands_before_the_jobs_defaults)
     CHECK_EQ(t[1].interval_ms, 5000);
     CHECK_EQ(t[1].timeout_ms, 1000);
     done(&p);
+}
+
+TEST(formats_to_ask_for_are_those_of_the_job_or_the_global_section)
+{
+    static const struct {
+        const char *what, *global, *job, *accept;
+        scrape_protocol fallback;
+    } cases[] = {
+        { "the preset", "", "",
+          "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
+          "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+          SCRAPE_NO_PROTOCOL },
+        { "a list", "",
+          ", scrape_protocols: [PrometheusText0.0.4, PrometheusProto], fallback_scrape_protocol: PrometheusText1.0.0",
+          "text/plain;version=0.0.4;q=0.6,application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;"
+          "q=0.5,*/*;q=0.4",
+          SCRAPE_TEXT_1 },
+        { "the global list", "scrape_protocols: [PrometheusText0.0.4]", "", "text/plain;version=0.0.4;q=0.6,*/*;q=0.5",
+          SCRAPE_NO_PROTOCOL },
+        { "the job's list before the global one", "scrape_protocols: [PrometheusText0.0.4]",
+          ", scrape_protocols: [OpenMetricsText0.0.1]", "application/openmetrics-text;version=0.0.1;q=0.6,*/*;q=0.5",
+          SCRAPE_NO_PROTOCOL },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
+        char text[400], accept[SCRAPE_ACCEPT_MAX];
+        watch_config *c = NULL;
+        err e = { 0 };
+        snprintf(text, sizeof text, "global: {sample_limit: 7%s%s}\nscrape_configs:\n- {job_name: a%s}\n",
+                 cases[i].global[0] ? ", " : "", cases[i].global, cases[i].job);
+        CHECK_OK(yaml_parse(str_from(text), "p.yml", &doc, &e), e);
+        CHECK_OK(watch_config_from_prometheus(doc, ".", &c, &e), e);
+        scrape_accept(&c->jobs[0].protocols, accept);
+        CHECK_STR(str_from(accept), cases[i].accept);
+        CHECK_EQ(c->jobs[0].fallback, cases[i].fallback);
+        CHECK_EQ(c->jobs[0].sample_limit, 7);
+        CHECK(c->jobs[0].compression && !c->jobs[0].native_histograms);
+        watch_config_free(c);
+    }
+}
+
+TEST(native_histograms_put_protobuf_first)
+{
+    parsed p = parse("watch:\n  scrape_configs:\n  - {job_name: a, scrape_native_histograms: true}\n");
+    CHECK_OK(p.k, p.e);
+    CHECK_EQ(p.c->jobs[0].protocols.at[0], SCRAPE_PROTOBUF);
+    CHECK_EQ(p.c->jobs[0].protocols.len, 5);
+    done(&p);
+}
+
+TEST(the_type_of_a_page_says_how_to_read_it)
+{
+    static const struct {
+        const char *type;
+        scrape_protocol fallback;
+        exposition_format want;
+    } cases[] = {
+        { "text/plain; version=0.0.4", SCRAPE_NO_PROTOCOL, EXPOSITION_TEXT },
+        { "application/openmetrics-text; version=1.0.0; charset=utf-8", SCRAPE_NO_PROTOCOL, EXPOSITION_OPENMETRICS },
+        { "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+          SCRAPE_NO_PROTOCOL, EXPOSITION_PROTOBUF },
+        { "application/vnd.google.protobuf; proto=other", SCRAPE_NO_PROTOCOL, EXPOSITION_TEXT },
+        { "application/octet-stream", SCRAPE_NO_PROTOCOL, EXPOSITION_TEXT },
+        { "application/octet-stream", SCRAPE_OPENMETRICS_0, EXPOSITION_OPENMETRICS },
+        { "", SCRAPE_PROTOBUF, EXPOSITION_PROTOBUF },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        CHECK_EQ(scrape_format_of(str_from(cases[i].type), cases[i].fallback), cases[i].want);
 }
 
 TEST(a_job_keeps_its_fingerprint_when_only_the_layout_changes)

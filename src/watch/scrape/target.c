@@ -107,7 +107,8 @@ static err_kind check_answer(const target *t, const http_response *res, err *e)
     }
     if (res->status != 200)
         return err_set(e, ERR_INVALID, "server returned HTTP status %d", res->status);
-    const char *reason = page_refused(res->body, res->content_type);
+    bool text = scrape_format_of(res->content_type, t->job->fallback) != EXPOSITION_PROTOBUF;
+    const char *reason = text ? page_refused(res->body, res->content_type) : NULL;
     if (reason)
         return err_set(e, ERR_PARSE, "%s", reason);
     return OK;
