@@ -1,4 +1,5 @@
 #include "store/block.h"
+#include "store/histogram_chunk.h"
 #include "base/hash.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -524,6 +525,35 @@ err_kind block_histogram_bytes(const block *b, const block_page *p, buf *out, er
     if (n != len)
         return page_damaged(b, e, "a page of histograms makes no sense");
     buf_commit(out, n);
+    return OK;
+}
+
+static void hide_histograms(tombstone_range deleted, size_t from, histogram_vec *out)
+{
+    size_t kept = from;
+    for (size_t i = from; i < out->len; i++)
+        if (!is_deleted(deleted, out->at[i].t_ms))
+            out->at[kept++] = out->at[i];
+    out->len = kept;
+}
+
+err_kind block_decode_histograms(const block *b, const block_page *p, int64_t from_ms, int64_t to_ms, arena *a, histogram_vec *out, err *e)
+{
+    AUTO(buf_done) buf bytes = BUF_INIT(HISTOGRAM_MAX_BYTES + 1);
+    size_t before = out->len;
+    if (p->kind != CHUNK_HISTOGRAM || p->max_t_ms < from_ms || p->min_t_ms > to_ms)
+        return OK;
+    err_kind k = block_histogram_bytes(b, p, &bytes, e);
+    if (k)
+        return k;
+    k = histogram_chunk_decode(buf_str(&bytes), p->count, from_ms, to_ms, a, out);
+    if (k == ERR_NOMEM)
+        return err_nomem(e);
+    if (k) {
+        out->len = before;
+        return page_damaged(b, e, "a page of histograms makes no sense");
+    }
+    hide_histograms(p->deleted, before, out);
     return OK;
 }
 

@@ -131,5 +131,7 @@ CHECKED err_kind block_next_page(const block *b, block_entry *entry, block_page 
 CHECKED err_kind block_decode(const block *b, const block_page *p, int64_t from_ms, int64_t to_ms, sample_vec *out, err *e);
 /* Does it have a sample in from_ms..to_ms that is not deleted? Looks at the times only; true if they are damaged. */
 bool block_page_has(const block *b, const block_page *p, int64_t from_ms, int64_t to_ms);
-/* The bytes of a page of histograms as they were put, appended to *out (block_chunk.bytes of another writer). */
+/* The same for histograms, which live in `a`; nothing for a page of floats. */
+CHECKED err_kind block_decode_histograms(const block *b, const block_page *p, int64_t from_ms, int64_t to_ms, arena *a, histogram_vec *out, err *e);
+/* The bytes of a page of histograms as they were put, the deleted ones among them, appended to *out (block_chunk.bytes of another writer). */
 CHECKED err_kind block_histogram_bytes(const block *b, const block_page *p, buf *out, err *e);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define RETRY_NS (60 * NS_PER_S)                       /* after a merge that failed: the disk may be full */
-#define HISTOGRAMS_MAX_BYTES ((size_t)1 << 30)         /* of one series in one merge */
 
 /* ---- which ---- */
 
@@ -99,14 +98,13 @@ err_kind compact_plan(const block_vec *blocks, int64_t first_ms, int64_t retenti
 
 /* ---- merging ---- */
 
-typedef struct work { merge from; block_writer *to; sample_vec samples; buf bytes; block_chunk_vec histograms; } work;
+typedef struct work { merge from; block_writer *to; sample_vec samples; block_chunk_vec histograms; } work;
 
 static void work_done(work *w)
 {
     merge_done(&w->from);
     block_writer_abort(w->to);
     vec_done(&w->samples);
-    buf_done(&w->bytes);
     vec_done(&w->histograms);
 }
 
@@ -117,7 +115,7 @@ static err_kind copy_series(store *s, work *w, err *e)
     while (!(k = merge_next(&w->from, &l, e))) {
         if (atomic_load_explicit(&s->compact_wanted, memory_order_relaxed) > 0)
             return err_set(e, ERR_CANCELED, "could not merge blocks: somebody else needs them");
-        if ((k = merge_samples(&w->from, INT64_MIN, INT64_MAX, &w->samples, e)) || (k = merge_histograms(&w->from, &w->bytes, &w->histograms, e)) ||
+        if ((k = merge_samples(&w->from, INT64_MIN, INT64_MAX, &w->samples, e)) || (k = merge_histograms(&w->from, &w->histograms, e)) ||
             (k = block_writer_add_samples(w->to, l, w->samples.at, w->samples.len, w->histograms.at, w->histograms.len, e)))
             return k;
     }
@@ -155,7 +153,7 @@ static void log_merge(const char *path, block *const *in, size_t n, uint64_t los
 
 err_kind compact_merge(store *s, block_set *set, block *const *in, size_t n, err *e)
 {
-    AUTO(work_done) work w = { .bytes = BUF_INIT(HISTOGRAMS_MAX_BYTES) };
+    AUTO(work_done) work w = { 0 };
     char path[FILE_PATH_MAX];
     uint32_t number;
     err_kind k;

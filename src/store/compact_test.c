@@ -422,7 +422,8 @@ TEST(tier_goes_on_where_it_was)
     clock_fake(start + 300 * HOUR);
     CHECK_EQ(put(s, "now", 1, start + 300 * HOUR, 1), OK);
     CHECK_EQ(store_flush(s, NULL), OK);
-    CHECK_STR(str_from(all(s, "total")), "");
+    CHECK(s->blocks.len == 0 || s->blocks.at[0]->min_t_ms > start + HOUR);
+    CHECK_CONTAINS(str_from(tier_text(dir, "tiers/5m", "last", "total")), "stale w2:7");
     CHECK_EQ(s->tiers[0].blocks.len, 1);
     clock_fake(start + 1300 * HOUR);
     CHECK_EQ(put(s, "now", 1, start + 1300 * HOUR, 1), OK);
@@ -483,4 +484,67 @@ TEST(tier_survives_any_fault)
         if (!fired)
             break;
     }
+}
+
+/* ---- native histograms ---- */
+
+static err_kind put_histogram(store *s, int64_t t_ms, double count)
+{
+    static const histogram_span span = { 0, 2 };
+    double buckets[2] = { count, 1 };
+    histogram h = { .schema = 1, .count = count + 1, .sum = count * 2, .integer = true, .positive = { &span, 1, buckets, 2 } };
+    label l[] = { { METRIC_NAME, STR("native") } };
+    sample_row row = { .labels = { l, 1 }, .t_ms = t_ms, .histogram = &h };
+    return store_append(s, &row, 1, NULL, NULL);
+}
+
+/* "t=count …", t from `start` in minutes. */
+static const char *native_text(store *s, int64_t start)
+{
+    static char out[1000];
+    matcher m = { METRIC_NAME, STR("native"), MATCH_EQ, NULL };
+    store_selection *sel = NULL;
+    AUTO(arena_done) arena a = ARENA_INIT(1u << 20);
+    histogram_vec v = { 0 };
+    size_t n = 0;
+    out[0] = '\0';
+    CHECK_EQ(store_select(s, &m, 1, INT64_MIN, INT64_MAX, NULL, &sel, NULL), OK);
+    if (store_select_len(sel) > 0)
+        CHECK_EQ(store_select_histograms(sel, 0, &a, &v, NULL), OK);
+    for (size_t i = 0; i < v.len; i++)
+        n += (size_t)snprintf(out + n, sizeof out - n, "%s%lld=%g", i ? " " : "", (long long)(v.at[i].t_ms - start) / 60000, v.at[i].h->positive.buckets[0]);
+    vec_done(&v);
+    store_select_free(sel);
+    return out;
+}
+
+TEST(store_merges_histograms_that_overlap_and_leaves_the_deleted_out)
+{
+    const char *dir = fresh_dir();
+    store *s = open_at(dir);
+    int64_t start = window_start(NOW, 18 * HOUR);
+    clock_fake(start + 3 * HOUR);
+    for (int i = 0; i < 6; i++)
+        CHECK_EQ(put_histogram(s, start + i * 20 * 60000, i), OK);
+    CHECK_EQ(care_hand_over(s, INT64_MIN, NULL), OK);
+    for (int i = 0; i < 3; i++) /* the series begins anew, between and at what the block has */
+        CHECK_EQ(put_histogram(s, start + (10 + i * 10) * 60000, 100 + i), OK);
+    CHECK_EQ(care_hand_over(s, INT64_MIN, NULL), OK);
+    CHECK_EQ(store_stats_get(s).blocks, 2);
+    const char *want = "0=0 10=100 20=101 30=102 40=2 60=3 80=4 100=5";
+    CHECK_STR(str_from(native_text(s, start)), want);
+    CHECK_EQ(compact_run(s, true, NULL), OK);
+    CHECK_EQ(store_stats_get(s).blocks, 1);
+    CHECK_STR(str_from(native_text(s, start)), want);
+    matcher m = { METRIC_NAME, STR("native"), MATCH_EQ, NULL };
+    delete_receipt told;
+    CHECK_EQ(store_delete(s, &(matcher_set){ &m, 1 }, 1, start + 15 * 60000, start + 60 * 60000, &told, NULL), OK);
+    want = "0=0 10=100 80=4 100=5";
+    CHECK_STR(str_from(native_text(s, start)), want);
+    CHECK_EQ(store_clean(s, NULL), OK);
+    CHECK_STR(str_from(native_text(s, start)), want);
+    close_store(s);
+    s = open_at(dir);
+    CHECK_STR(str_from(native_text(s, start)), want);
+    close_store(s);
 }

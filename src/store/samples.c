@@ -25,3 +25,20 @@ err_kind samples_join(sample_vec *all, size_t middle)
     *all = joined;
     return OK;
 }
+
+err_kind histograms_join(histogram_vec *all, size_t middle)
+{
+    if (middle == 0 || middle == all->len || all->at[middle - 1].t_ms < all->at[middle].t_ms)
+        return OK;
+    histogram_vec joined = { 0 };
+    if (vec_reserve(&joined, all->len))
+        return ERR_NOMEM;
+    for (size_t i = 0, j = middle; i < middle || j < all->len;) {
+        bool take_old = j == all->len || (i < middle && all->at[i].t_ms < all->at[j].t_ms);
+        i += !take_old && i < middle && all->at[i].t_ms == all->at[j].t_ms;
+        joined.at[joined.len++] = take_old ? all->at[i++] : all->at[j++];
+    }
+    vec_done(all);
+    *all = joined;
+    return OK;
+}

@@ -2,6 +2,7 @@
 #include "store/select.h"
 #include "store/histogram_chunk.h"
 #include "store/samples.h"
+#include "store/samples.h"
 
 typedef struct window { int64_t from_ms, to_ms; } window;
 
@@ -133,64 +134,16 @@ bool store_select_has_histograms(const store_selection *sel, size_t i)
     return false;
 }
 
-static bool is_deleted(tombstone_range r, int64_t t_ms)
-{
-    for (size_t i = 0; i < r.len; i++)
-        if (t_ms >= r.at[i].from_ms && t_ms <= r.at[i].to_ms)
-            return true;
-    return false;
-}
-
-static err_kind decode_block_histograms(const piece *p, window w, arena *a, histogram_vec *out, err *e)
-{
-    AUTO(buf_done) buf bytes = BUF_INIT(BLOCK_SECTION_MAX_BYTES);
-    size_t before = out->len, kept = before;
-    err_kind k = block_histogram_bytes(p->in, &p->page, &bytes, e);
-    if (k)
-        return k;
-    k = histogram_chunk_decode(buf_str(&bytes), p->count, w.from_ms, w.to_ms, a, out);
-    for (size_t i = before; !k && i < out->len; i++)
-        if (!is_deleted(p->page.deleted, out->at[i].t_ms))
-            out->at[kept++] = out->at[i];
-    if (!k)
-        out->len = kept;
-    return k;
-}
-
-/* all[0 … middle) and the rest become one ascending run; at one time the rest counts. */
-static err_kind join(histogram_vec *all, size_t middle, err *e)
-{
-    if (middle == 0 || middle == all->len || all->at[middle - 1].t_ms < all->at[middle].t_ms)
-        return OK;
-    histogram_sample *old = mem_dup(all->at, middle * sizeof *old);
-    if (!old)
-        return err_nomem(e);
-    size_t i = 0, j = middle, out = 0, rest = all->len - middle;
-    histogram_sample *more = mem_dup(all->at + middle, rest * sizeof *more);
-    if (!more) {
-        mem_free(old);
-        return err_nomem(e);
-    }
-    for (j = 0; i < middle || j < rest;) {
-        bool take_old = j == rest || (i < middle && old[i].t_ms < more[j].t_ms);
-        i += !take_old && i < middle && old[i].t_ms == more[j].t_ms;
-        all->at[out++] = take_old ? old[i++] : more[j++];
-    }
-    all->len = out;
-    mem_free(old);
-    mem_free(more);
-    return OK;
-}
-
 static err_kind decode_histograms(const piece *p, window w, arena *a, histogram_vec *all, err *e)
 {
     size_t before = all->len;
-    err_kind k = p->in ? decode_block_histograms(p, w, a, all, e) : histogram_chunk_decode(p->bytes, p->count, w.from_ms, w.to_ms, a, all);
+    err_kind k = p->in ? block_decode_histograms(p->in, &p->page, w.from_ms, w.to_ms, a, all, e)
+                       : histogram_chunk_decode(p->bytes, p->count, w.from_ms, w.to_ms, a, all);
     if (k == ERR_NOMEM)
         return err_nomem(e);
-    if (k == ERR_CORRUPT)
+    if (k == ERR_CORRUPT && !p->in)
         return err_set(e, k, "cannot read a chunk: its histograms make no sense");
-    return k ? k : join(all, before, e);
+    return k ? k : histograms_join(all, before) ? err_nomem(e) : OK;
 }
 
 err_kind store_select_histograms(store_selection *sel, size_t i, arena *a, histogram_vec *out, err *e)
