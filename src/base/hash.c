@@ -5,6 +5,11 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+uint64_t hash_xxh64(const void *bytes, size_t n)
+{
+    return XXH64(bytes, n, 0);
+}
+
 uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed) { return XXH3_64bits_withSeed(n ? bytes : "", n, seed); }
 
 static unsigned char wide_secret[XXH3_SECRET_DEFAULT_SIZE];
@@ -39,18 +44,13 @@ void hash_hex(char out[2 * HASH_CHAIN_BYTES + 1], const hash_chain *h)
     out[2 * HASH_CHAIN_BYTES] = '\0';
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool hash_parse_hex(str hex, hash_chain *ret)
 {
     if (hex.len != 2 * HASH_CHAIN_BYTES)
         return false;
     hash_chain h;
     for (size_t i = 0; i < HASH_CHAIN_BYTES; i++) {
-        int high = hex_value(hex.ptr[2 * i]), low = hex_value(hex.ptr[2 * i + 1]);
+        int high = hex_digit(hex.ptr[2 * i]), low = hex_digit(hex.ptr[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         h.bytes[i] = (uint8_t)(high << 4 | low);

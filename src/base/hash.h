@@ -6,6 +6,7 @@ uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed); /* XXH3-64 */
 /* 128 bits with a secret that this process drew: equal bytes only, as far as anybody outside can tell. Not for files. */
 typedef struct hash_wide { uint64_t low, high; } hash_wide;
 hash_wide hash_bytes_wide(const void *bytes, size_t n);
+uint64_t hash_xxh64(const void *bytes, size_t n);                /* XXH64, seed 0: where others' hashes have to be met */
 static inline uint64_t hash_str(str s, uint64_t seed) { return hash_bytes(s.ptr, s.len, seed); }
 
 #define HASH_CHAIN_BYTES 32

@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "base/cxx.h"
 #include <math.h>
+#include <stdlib.h>
 
 /* Go's strconv.FormatFloat(v, 'f', -1, 64), which Prometheus uses, writes 1e300 with 301 digits; that fits no
  * fixed buffer. Prometheus's own API does exactly so, but values beyond 1e21 are then better read in the short
@@ -19,6 +20,16 @@ size_t num_format_double(char out[NUM_DOUBLE_MAX], double v)
         n = cxx_format_double(out, NUM_DOUBLE_MAX - 1, v, true);
     out[n] = '\0';
     return n;
+}
+
+/* Go's %g. The exponent is known from the short scientific form: d.ddde+XX. */
+size_t num_format_general(char out[NUM_DOUBLE_MAX], double v)
+{
+    size_t n = isfinite(v) ? cxx_format_double(out, NUM_DOUBLE_MAX - 1, v, true) : 0;
+    out[n] = '\0';
+    const char *e = n ? strchr(out, 'e') : NULL;
+    int exponent = e ? atoi(e + 1) : 0;
+    return e && (exponent < -4 || exponent >= 6) ? n : num_format_double(out, v);
 }
 
 bool str_to_double(str s, double *ret)

@@ -48,8 +48,16 @@ void str_copy(char *out, size_t cap, str s);
 /* Edit distance (Damerau-Levenshtein, optimal string alignment), at most `limit`+1: for "did you mean". */
 unsigned str_distance(str a, str b, unsigned limit);
 
+/* The value of a hexadecimal digit, -1 if `c` is none. */
+static inline int hex_digit(int c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 #define NUM_DOUBLE_MAX 32
 /* Shortest text that reads back as the same double, the way Prometheus prints values: "1", "0.1",
  * "1e+21", "+Inf", "-Inf", "NaN" (Go's strconv 'f' with -1 precision, and 'e' beyond 21 digits as Go's
  * %v does is up to the caller: see num_format_go). Returns the length; NUL-terminated. */
 size_t num_format_double(char out[NUM_DOUBLE_MAX], double v);
+/* The same with an exponent already below 1e-4 and from 1e6 on, as Go's %g. */
+size_t num_format_general(char out[NUM_DOUBLE_MAX], double v);

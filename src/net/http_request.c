@@ -88,14 +88,6 @@ bool http_list_takes(str list, const char *token)
     return any;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 err_kind http_unescape(arena *a, str text, bool query, bool strict, str *ret, err *e)
 {
     char *out = arena_alloc(a, text.len + 1);
@@ -107,8 +99,8 @@ err_kind http_unescape(arena *a, str text, bool query, bool strict, str *ret, er
         char c = text.ptr[i];
         int hi = -1, lo = -1;
         if (c == '%' && i + 2 < text.len) {
-            hi = hex_value(text.ptr[i + 1]);
-            lo = hex_value(text.ptr[i + 2]);
+            hi = hex_digit(text.ptr[i + 1]);
+            lo = hex_digit(text.ptr[i + 2]);
         }
         bool escape = hi >= 0 && lo >= 0;
         if (strict && c == '%' && (!escape || hi + lo == 0))

@@ -82,12 +82,6 @@ static void skip_blanks(lexer *l)
 
 /* ---- strings ---- */
 
-static unsigned hex_value(int c)
-{
-    return is_digit(c) ? (unsigned)c - '0' : c >= 'a' && c <= 'f' ? (unsigned)c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? (unsigned)c - 'A' + 10 : 99;
-}
-
 static const char simple_escapes[] = "abfnrtv\\";
 static const char simple_values[] = "\a\b\f\n\r\t\v\\";
 
@@ -115,12 +109,12 @@ static const char *scan_escape(const lexer *l, uint32_t *pos, int quote, uint32_
     *ret_wide = c == 'u' || c == 'U';
     uint64_t x = 0;
     for (unsigned i = 0; i < digits; i++, *pos += 1) {
-        unsigned d = hex_value(peek_at(l, *pos));
+        int d = hex_digit(peek_at(l, *pos));
         if (peek_at(l, *pos) < 0)
             return "escape sequence not terminated";
-        if (d >= base)
+        if (d < 0 || (unsigned)d >= base)
             return "illegal character in escape sequence";
-        x = x * base + d;
+        x = x * base + (unsigned)d;
     }
     if (x > max || (*ret_wide && x >= 0xd800 && x < 0xe000))
         return "escape sequence is an invalid Unicode code point";
@@ -204,7 +198,7 @@ str lexer_unquote(str quoted, arena *a)
 static uint32_t scan_number(const lexer *l, uint32_t pos)
 {
     if (peek_at(l, pos) == '0' && (peek_at(l, pos + 1) | 32) == 'x') {
-        for (pos += 2; hex_value(peek_at(l, pos)) < 16 || peek_at(l, pos) == '_';)
+        for (pos += 2; hex_digit(peek_at(l, pos)) >= 0 || peek_at(l, pos) == '_';)
             pos++;
         return pos;
     }
@@ -263,8 +257,8 @@ static bool number_in_base(str digits, unsigned base, double *ret)
 {
     double v = 0;
     for (size_t i = 0; i < digits.len; i++) {
-        unsigned d = hex_value((unsigned char)digits.ptr[i]);
-        if (d >= base)
+        int d = hex_digit((unsigned char)digits.ptr[i]);
+        if (d < 0 || (unsigned)d >= base)
             return false;
         v = v * base + d; /* exact up to 2^53, as ParseInt followed by float64() is up to 2^63 */
     }

@@ -211,11 +211,6 @@ void page_labels(http_request *req)
         start_or_drop(j, params(req, j));
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* U__a_2e_b is how a path spells the label "a.b" (common/model, ValueEncodingEscaping); code points are hexadecimal. */
 static str unescape_name(str name, arena *a)
 {
