@@ -1,8 +1,7 @@
 /* Aggregations over the series of an instant vector, group by group. Prometheus: promql/engine.go, aggregation(). */
-#include "query/eval.h"
+#include "query/functions/functions.h"
 #include "base/hash.h"
 #include "query/lanes.h"
-#include "query/tables.h"
 #include <stdlib.h>
 
 const aggregate_row aggregate_rows[] = {
@@ -31,7 +30,9 @@ const aggregate_row *aggregate_find(str name)
     return NULL;
 }
 
-typedef struct ranked { double v; uint32_t series; } ranked;
+#define RATIO_LABELS_MAX ((size_t)LABELS_MAX * 2 * (LABEL_MAX_BYTES + 4))
+
+typedef struct ranked { double v; const histogram *h; uint32_t series; } ranked;
 
 typedef struct aggregator {
     eval *ev;
@@ -193,13 +194,92 @@ CHECKED static err_kind sum_group(aggregator *a, size_t group, double *room, dou
 
 /* ---- any of them, slot by slot ---- */
 
-CHECKED static err_kind reduce_group(aggregator *a, size_t group, accumulator *acc, value *ret)
+/* Of what only has an order among floats. */
+static void tell_ignored(const aggregator *a)
+{
+    eval_info(a->ev, a->node->aggregate.expr, "ignored histogram in %s aggregation", a->node->aggregate.row->name);
+}
+
+/* A new series for a group; whether its name goes later is as with the first of its members. */
+CHECKED static err_kind add_group(aggregator *a, size_t group, value *ret)
 {
     if (eval_tick(a->ev) || value_add(ret, a->groups.keys[group]))
         return a->ev->e->kind;
+    ret->at[ret->len - 1].drop_name = a->in.at[a->members[a->first[group]]].drop_name;
+    return OK;
+}
+
+static bool group_has_histograms(const aggregator *a, size_t group)
+{
+    for (size_t m = a->first[group]; m < a->first[group + 1]; m++)
+        if (a->in.at[a->members[m]].h)
+            return true;
+    return false;
+}
+
+static void warn_incompatible(const aggregator *a, str name)
+{
+    str part = metric_part(a->ev, name);
+    eval_warn(a->ev, a->node->aggregate.expr, "vector contains a mix of histograms with exponential and custom buckets schemas%" STR_FMT, STR_ARG(part));
+}
+
+/* sum or avg of a group's histograms at one step; `floats`: it has some of those too. */
+CHECKED static err_kind combine_histograms(aggregator *a, size_t group, size_t step, bool floats, value *ret)
+{
+    histogram_mean mean = { .only_sum = a->op == AGG_SUM };
+    err_kind k = OK;
+    str name = STR_EMPTY;
+    for (size_t m = a->first[group]; !k && m < a->first[group + 1]; m++) {
+        const vseries *s = &a->in.at[a->members[m]];
+        if (!s->h || !s->h[step])
+            continue;
+        name = labels_name(s->labels);
+        k = floats ? ERR_NOT_FOUND : histogram_mean_add(&mean, s->h[step]);
+    }
+    if (k == ERR_NOT_FOUND) {
+        eval_warn(a->ev, a->node->aggregate.expr, "encountered a mix of histograms and floats for aggregation");
+        ret->at[ret->len - 1].v[step] = EMPTY_SLOT;
+        k = OK;
+    } else if (k == ERR_INVALID) {
+        warn_incompatible(a, name);
+        k = OK;
+    } else if (!k && mean.count > 0) {
+        histogram_mean_tell(&mean, a->ev, a->node->aggregate.expr);
+        const histogram *h = histogram_mean_value(&mean, a->ev->arena);
+        k = h ? value_set(ret, ret->len - 1, step, (slot){ EMPTY_SLOT, h }) : ERR_NOMEM;
+    }
+    histogram_mean_done(&mean);
+    return k == ERR_NOMEM ? err_nomem(a->ev->e) : k;
+}
+
+CHECKED static err_kind reduce_histograms(aggregator *a, size_t group, accumulator *acc, value *ret)
+{
+    if (a->op == AGG_SUM || a->op == AGG_AVG) {
+        for (size_t i = 0; i < ret->steps; i++)
+            if (eval_spend(a->ev, 10 * (a->first[group + 1] - a->first[group])) || combine_histograms(a, group, i, acc[i].sum.count > 0, ret))
+                return a->ev->e->kind;
+        return OK;
+    }
+    bool counted = a->op == AGG_COUNT || a->op == AGG_GROUP, ignored = false;
+    for (size_t m = a->first[group]; m < a->first[group + 1]; m++) {
+        const vseries *s = &a->in.at[a->members[m]];
+        for (size_t i = 0; s->h && i < ret->steps; i++) {
+            acc[i].sum.count += counted && s->h[i];
+            ignored |= s->h[i] && !counted;
+        }
+    }
+    if (ignored)
+        tell_ignored(a);
+    return OK;
+}
+
+CHECKED static err_kind reduce_group(aggregator *a, size_t group, accumulator *acc, value *ret)
+{
+    if (add_group(a, group, ret))
+        return a->ev->e->kind;
     double *out = ret->at[ret->len - 1].v;
-    bool done = false;
-    if (a->op == AGG_SUM || a->op == AGG_AVG || a->op == AGG_COUNT) {
+    bool combines = a->op == AGG_SUM || a->op == AGG_AVG, native = group_has_histograms(a, group), done = false;
+    if ((combines || a->op == AGG_COUNT) && !native) {
         if (sum_group(a, group, (double *)(void *)acc, out, ret->steps, &done))
             return a->ev->e->kind;
         if (done)
@@ -214,10 +294,12 @@ CHECKED static err_kind reduce_group(aggregator *a, size_t group, accumulator *a
             if (!slot_empty(v[i]))
                 accumulate(a->op, &acc[i], v[i]);
     }
+    if (native && !combines && reduce_histograms(a, group, acc, ret))
+        return a->ev->e->kind;
     for (size_t i = 0; i < ret->steps; i++)
         if (acc[i].sum.count > 0)
             out[i] = accumulated(a->op, &acc[i]);
-    return OK;
+    return native && combines ? reduce_histograms(a, group, acc, ret) : OK;
 }
 
 static err_kind reduce(aggregator *a, value *ret)
@@ -236,18 +318,24 @@ static err_kind quantiles(aggregator *a, value *ret)
         if (isnan(a->param[i]) || a->param[i] < 0 || a->param[i] > 1)
             eval_warn(a->ev, a->node->aggregate.param, "quantile value should be between 0 and 1, got %s", isnan(a->param[i]) ? "NaN" : format_go(a->param[i]).text);
     for (size_t group = 0; group < a->groups.len; group++) {
-        if (eval_tick(a->ev) || value_add(ret, a->groups.keys[group]))
+        bool ignored = false;
+        if (add_group(a, group, ret))
             return a->ev->e->kind;
         for (size_t i = 0; i < ret->steps; i++) {
             size_t n = 0;
             if (eval_spend(a->ev, a->first[group + 1] - a->first[group]))
                 return a->ev->e->kind;
-            for (size_t m = a->first[group]; m < a->first[group + 1]; m++)
-                if (!slot_empty(a->in.at[a->members[m]].v[i]))
-                    a->numbers[n++] = a->in.at[a->members[m]].v[i];
+            for (size_t m = a->first[group]; m < a->first[group + 1]; m++) {
+                slot one = slot_of(&a->in.at[a->members[m]], i);
+                if (!slot_empty(one.v))
+                    a->numbers[n++] = one.v;
+                ignored |= one.h != NULL;
+            }
             if (n)
                 ret->at[ret->len - 1].v[i] = quantile_of(a->param[i], a->numbers, n);
         }
+        if (ignored)
+            tell_ignored(a);
     }
     return OK;
 }
@@ -273,29 +361,46 @@ static int rank_bottom(const void *a, const void *b)
     return rank_top(a, b);
 }
 
-/* A steady share: the place of a label set's hash between 0 and 1 decides, the same in every process. */
-static bool ratio_takes(double ratio, labels l)
+/* A steady share: the place of a label set's hash between 0 and 1 decides, the very hash Prometheus takes (XXH64 over its
+ * labels, each text behind its length: model/labels/labels_stringlabels.go), so both choose the same series. */
+CHECKED static err_kind ratio_takes(aggregator *a, double ratio, labels l, bool *ret)
 {
-    uint64_t h = 0;
-    for (size_t i = 0; i < l.len; i++)
-        h = hash_str(l.at[i].value, hash_str(l.at[i].name, h) + 1);
-    double place = (double)h / 18446744073709551616.0;
-    return ratio >= 0 ? place < ratio : place >= 1 + ratio;
+    AUTO(buf_done) buf text = BUF_INIT(RATIO_LABELS_MAX);
+    for (size_t i = 0; i < 2 * l.len; i++) {
+        str s = i % 2 ? l.at[i / 2].value : l.at[i / 2].name;
+        unsigned char length[4] = { (unsigned char)MIN(s.len, (size_t)255), (unsigned char)s.len, (unsigned char)(s.len >> 8), (unsigned char)(s.len >> 16) };
+        buf_append(&text, str_of((const char *)length, s.len < 255 ? 1 : 4));
+        buf_append(&text, s);
+    }
+    if (buf_failed(&text))
+        return err_nomem(a->ev->e);
+    double place = (double)hash_xxh64(text.ptr, text.len) / 18446744073709551616.0;
+    *ret = ratio >= 0 ? place < ratio : place >= 1 + ratio;
+    return OK;
+}
+
+CHECKED static err_kind keep_share(aggregator *a, double ratio, size_t n, size_t *ret_kept)
+{
+    *ret_kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool takes = false;
+        if (ratio_takes(a, ratio, a->in.at[a->ranking[i].series].labels, &takes))
+            return a->ev->e->kind;
+        if (takes)
+            a->ranking[(*ret_kept)++] = a->ranking[i];
+    }
+    return OK;
 }
 
 /* How many of the ranking's first stay. */
-static size_t rank_members(aggregator *a, double param, size_t n)
+CHECKED static err_kind rank_members(aggregator *a, double param, size_t n, size_t *ret_kept)
 {
-    if (a->op == AGG_LIMIT_RATIO) {
-        size_t kept = 0;
-        for (size_t i = 0; i < n; i++)
-            if (ratio_takes(param, a->in.at[a->ranking[i].series].labels))
-                a->ranking[kept++] = a->ranking[i];
-        return kept;
-    }
+    if (a->op == AGG_LIMIT_RATIO)
+        return keep_share(a, param, n, ret_kept);
     if (a->op != AGG_LIMITK)
         qsort(a->ranking, n, sizeof *a->ranking, a->op == AGG_TOPK ? rank_top : rank_bottom);
-    return param < 1 ? 0 : (size_t)MIN(param, (double)n);
+    *ret_kept = param < 1 ? 0 : (size_t)MIN(param, (double)n);
+    return OK;
 }
 
 CHECKED static err_kind check_select_param(aggregator *a, size_t steps)
@@ -317,21 +422,29 @@ CHECKED static err_kind check_select_param(aggregator *a, size_t steps)
 /* Keep the chosen slots; an instant query also wants the chosen in their order. */
 CHECKED static err_kind select_step(aggregator *a, size_t group, size_t step, size_t *out_of, value *ret)
 {
-    size_t n = 0;
+    size_t n = 0, kept;
+    bool any_kind = a->op == AGG_LIMITK || a->op == AGG_LIMIT_RATIO, ignored = false;
     for (size_t m = a->first[group]; m < a->first[group + 1]; m++) {
-        double v = a->in.at[a->members[m]].v[step];
-        if (!slot_empty(v))
-            a->ranking[n++] = (ranked){ v, a->members[m] };
+        slot one = slot_of(&a->in.at[a->members[m]], step);
+        if (!slot_empty(one.v) || (one.h && any_kind))
+            a->ranking[n++] = (ranked){ one.v, one.h, a->members[m] };
+        ignored |= one.h && !any_kind;
     }
-    size_t keep = rank_members(a, a->param[step], n);
-    for (size_t i = 0; i < keep; i++) {
+    if (ignored)
+        tell_ignored(a);
+    if (rank_members(a, a->param[step], n, &kept))
+        return a->ev->e->kind;
+    for (size_t i = 0; i < kept; i++) {
+        const vseries *from = &a->in.at[a->ranking[i].series];
         size_t *out = &out_of[a->ranking[i].series];
         if (!*out) {
-            if (value_add(ret, a->in.at[a->ranking[i].series].labels))
+            if (value_add(ret, from->labels))
                 return a->ev->e->kind;
             *out = ret->len;
+            ret->at[*out - 1].drop_name = from->drop_name;
         }
-        ret->at[*out - 1].v[step] = a->ranking[i].v;
+        if (value_set(ret, *out - 1, step, (slot){ a->ranking[i].v, a->ranking[i].h }))
+            return a->ev->e->kind;
     }
     return OK;
 }
@@ -354,9 +467,9 @@ static err_kind select_some(aggregator *a, value *ret)
 
 /* ---- count_values ---- */
 
-CHECKED static err_kind count_value(aggregator *a, labelmap *out_map, str name, size_t group, size_t step, double v, value *ret)
+CHECKED static err_kind count_value(aggregator *a, labelmap *out_map, str name, size_t group, size_t step, slot s, value *ret)
 {
-    str text = format_go_plain(a->ev->arena, v);
+    str text = s.h ? format_histogram(a->ev->arena, s.h) : format_go_plain(a->ev->arena, s.v);
     labels l;
     size_t number;
     if (!text.ptr)
@@ -364,8 +477,8 @@ CHECKED static err_kind count_value(aggregator *a, labelmap *out_map, str name, 
     if (labels_with(a->ev, a->groups.keys[group], name, text, &l) || labelmap_put(out_map, l, &number) ||
         (number == ret->len && value_add(ret, l)))
         return a->ev->e->kind;
-    double *slot = &ret->at[number].v[step];
-    *slot = slot_empty(*slot) ? 1 : *slot + 1;
+    double *count = &ret->at[number].v[step];
+    *count = slot_empty(*count) ? 1 : *count + 1;
     return OK;
 }
 
@@ -381,11 +494,11 @@ static err_kind count_values(aggregator *a, value *ret)
     err_kind k = OK;
     for (size_t group = 0; group < a->groups.len; group++)
         for (size_t m = a->first[group]; m < a->first[group + 1] && !k; m++) {
-            const double *v = a->in.at[a->members[m]].v;
+            const vseries *s = &a->in.at[a->members[m]];
             k = eval_spend(a->ev, ret->steps);
             for (size_t i = 0; i < ret->steps && !k; i++)
-                if (!slot_empty(v[i]))
-                    k = count_value(a, &out_map, name, group, i, v[i], ret);
+                if (slot_filled(s, i))
+                    k = count_value(a, &out_map, name, group, i, slot_of(s, i), ret);
         }
     labelmap_done(&out_map);
     return k;

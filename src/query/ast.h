@@ -77,6 +77,7 @@ struct ast {
             matcher *matchers; size_t count;  /* re is NULL here; the name's matcher comes last */
             ast_modifiers mod;
             range_mode mode;
+            bool stats;                  /* of native histograms only count and sum are asked for */
         } selector;
         struct { ast *selector; const duration *range; } matrix;
         struct { ast *expr; const duration *range, *step; ast_modifiers mod; } subquery; /* step NULL: default */

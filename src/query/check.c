@@ -65,9 +65,6 @@ static err_kind check_name_once(checker *c, const ast *node)
 
 static err_kind check_selector(checker *c, const ast *node)
 {
-    if (node->selector.mode != RANGE_PLAIN)
-        return check_fail(c, node->span.start, "%s modifier is not enabled",
-                          node->selector.mode == RANGE_ANCHORED ? "anchored" : "smoothed");
     if (node->selector.name.ptr)
         return check_name_once(c, node);
     for (size_t i = 0; i < node->selector.count; i++) {
@@ -96,6 +93,24 @@ static err_kind check_arg_count(checker *c, const ast *node)
     return OK;
 }
 
+static bool call_is_info(const ast *node)
+{
+    return str_is(str_from(node->call.row->name), "info");
+}
+
+/* The second argument of info() is not evaluated: its matchers choose, and they may all match nothing. */
+static err_kind check_info(checker *c, ast *node, const char *context)
+{
+    ast *selector = node->call.args[1];
+    if (expect_type(c, node->call.args[0], PROMQL_VECTOR, context))
+        return c->e->kind;
+    if (selector->type != PROMQL_VECTOR)
+        return expect_type(c, selector, PROMQL_VECTOR, context);
+    if (selector->kind != AST_SELECTOR || selector->selector.name.ptr)
+        return check_fail(c, selector->span.start, "expected label selectors only, got vector selector instead");
+    return OK;
+}
+
 static err_kind check_call(checker *c, ast *node)
 {
     const function_row *f = node->call.row;
@@ -103,6 +118,8 @@ static err_kind check_call(checker *c, ast *node)
     if (check_arg_count(c, node))
         return c->e->kind;
     snprintf(context, sizeof context, "call to function \"%s\"", f->name);
+    if (call_is_info(node) && node->call.count == 2)
+        return check_info(c, node, context);
     for (size_t i = 0; i < node->call.count; i++)
         if (expect_type(c, node->call.args[i], f->args[MIN(i, f->arg_count - 1u)], context))
             return c->e->kind;
@@ -154,6 +171,8 @@ static err_kind check_matching_labels(checker *c, const ast *node)
 static err_kind check_sides(checker *c, const ast *node)
 {
     const ast *sides[] = { node->binary.left, node->binary.right };
+    if (node->binary.row->trim && sides[0]->type == PROMQL_SCALAR && sides[1]->type == PROMQL_SCALAR)
+        return check_fail(c, operator_place(c, node), "operator \"%s\" not allowed for Scalar operations", node->binary.row->text);
     for (int i = 0; i < 2; i++)
         if (sides[i]->type != PROMQL_SCALAR && sides[i]->type != PROMQL_VECTOR)
             return check_fail(c, sides[i]->span.start, "binary expression must contain only scalar and instant vector types");
@@ -260,11 +279,53 @@ static bool mark_invariant(ast *node)
     return yes;
 }
 
+/* ---- histogram_count(x) needs no buckets (promql/engine.go, detectHistogramStatsDecoding) ---- */
+
+typedef enum stats_use { STATS_UNKNOWN, STATS_ENOUGH, STATS_NOT } stats_use;
+
+static stats_use stats_below_call(const ast *call, stats_use use)
+{
+    static const char *const enough[] = { "histogram_count", "histogram_sum", "histogram_avg" };
+    str name = str_from(call->call.row->name);
+    for (size_t i = 0; i < COUNT_OF(enough); i++)
+        if (str_is(name, enough[i]))
+            return use == STATS_NOT ? STATS_NOT : STATS_ENOUGH;
+    return str_starts(name, STR("histogram_")) ? STATS_NOT : use;
+}
+
+/* Every operator starts anew: what stands on its sides meets whole. */
+static void mark_stats(ast *node, stats_use use)
+{
+    switch (node->kind) {
+    case AST_SELECTOR: node->selector.stats = use == STATS_ENOUGH; return;
+    case AST_MATRIX: mark_stats(node->matrix.selector, use); return;
+    case AST_SUBQUERY: mark_stats(node->subquery.expr, STATS_NOT); return;
+    case AST_CALL:
+        for (size_t i = 0; i < node->call.count; i++)
+            mark_stats(node->call.args[i], stats_below_call(node, use));
+        return;
+    case AST_AGGREGATE:
+        mark_stats(node->aggregate.expr, use);
+        if (node->aggregate.param)
+            mark_stats(node->aggregate.param, use);
+        return;
+    case AST_BINARY:
+        mark_stats(node->binary.left, STATS_UNKNOWN);
+        mark_stats(node->binary.right, STATS_UNKNOWN);
+        return;
+    case AST_UNARY: mark_stats(node->unary.expr, use); return;
+    case AST_PAREN: mark_stats(node->paren.expr, use); return;
+    case AST_NUMBER:
+    case AST_STRING: return;
+    }
+}
+
 err_kind ast_check(ast *root, str text, err *e)
 {
     checker c = { text, e };
     if (check_node(&c, root))
         return e->kind;
     mark_invariant(root);
+    mark_stats(root, STATS_UNKNOWN);
     return OK;
 }

@@ -61,60 +61,69 @@ err_kind eval_fail(eval *ev, const char *fmt, ...)
 
 #define ANNOTATIONS_MAX 100
 
-PRINTF_LIKE(4, 0)
-static str annotation_text(eval *ev, const char *kind, const ast *at, const char *fmt, va_list args)
+static bool is_known(const str_vec *v, str text)
 {
-    char text[300];
-    uint32_t line, column;
-    vsnprintf(text, sizeof text, fmt, args);
-    if (!at)
-        return arena_printf(ev->arena, "PromQL %s: %s", kind, text);
-    ast_place(ev->text, at->span.start, &line, &column);
-    return arena_printf(ev->arena, "PromQL %s: %s (%u:%u)", kind, text, line, column);
+    for (size_t i = 0; i < v->len; i++)
+        if (str_eq(v->at[i], text))
+            return true;
+    return false;
 }
 
-static bool is_known(const str *at, size_t n, str text)
+PRINTF_LIKE(5, 0)
+static void annotate(eval *ev, str_vec *into, const char *kind, const ast *at, const char *fmt, va_list args)
 {
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(at[i], text))
-            return true;
-    return n >= ANNOTATIONS_MAX;
+    char text[400];
+    uint32_t line, column;
+    size_t n = (size_t)snprintf(text, sizeof text, "PromQL %s: ", kind);
+    n += (size_t)vsnprintf(text + n, sizeof text - n, fmt, args);
+    if (at && n < sizeof text) {
+        ast_place(ev->text, at->span.start, &line, &column);
+        n += (size_t)snprintf(text + n, sizeof text - n, " (%u:%u)", line, column);
+    }
+    str view = str_of(text, MIN(n, sizeof text - 1));
+    if (into->len >= ANNOTATIONS_MAX || is_known(into, view))
+        return;
+    view = arena_str(ev->arena, view);
+    if (view.ptr)
+        (void)vec_push(into, view);
 }
 
 void eval_warn(eval *ev, const ast *at, const char *fmt, ...)
 {
     va_list args;
-    if (ev->warnings.len >= ANNOTATIONS_MAX)
-        return;
     va_start(args, fmt);
-    str text = annotation_text(ev, "warning", at, fmt, args);
+    annotate(ev, &ev->warnings, "warning", at, fmt, args);
     va_end(args);
-    if (text.ptr && !is_known(ev->warnings.at, ev->warnings.len, text))
-        (void)vec_push(&ev->warnings, text);
 }
 
 void eval_info(eval *ev, const ast *at, const char *fmt, ...)
 {
     va_list args;
-    if (ev->infos.len >= ANNOTATIONS_MAX)
-        return;
     va_start(args, fmt);
-    str text = annotation_text(ev, "info", at, fmt, args);
+    annotate(ev, &ev->infos, "info", at, fmt, args);
     va_end(args);
-    if (text.ptr && !is_known(ev->infos.at, ev->infos.len, text))
-        (void)vec_push(&ev->infos, text);
 }
 
 /* ---- small nodes ---- */
+
+CHECKED static err_kind negate(eval *ev, vseries *s, size_t steps)
+{
+    for (size_t k = 0; k < steps; k++) {
+        if (!slot_empty(s->v[k]))
+            s->v[k] = -s->v[k];
+        else if (s->h && s->h[k] && !(s->h[k] = histogram_scale(ev->arena, s->h[k], -1, false)))
+            return err_nomem(ev->e);
+    }
+    return OK;
+}
 
 static err_kind eval_unary(eval *ev, const ast *node, const grid *g, value *ret)
 {
     if (eval_node(ev, node->unary.expr, g, ret) || !node->unary.minus)
         return ev->e->kind;
     for (size_t i = 0; i < ret->len; i++)
-        for (size_t k = 0; k < ret->steps; k++)
-            if (!slot_empty(ret->at[i].v[k]))
-                ret->at[i].v[k] = -ret->at[i].v[k];
+        if (negate(ev, &ret->at[i], ret->steps))
+            return ev->e->kind;
     return ret->type == PROMQL_SCALAR ? OK : value_drop_names(ret, true);
 }
 
@@ -124,6 +133,7 @@ static err_kind eval_math(eval *ev, const ast *call, const grid *g, value *ret)
     math_fn fn = call->call.row->math;
     if (eval_node(ev, call->call.args[0], g, ret))
         return ev->e->kind;
+    value_drop_histograms(ret);
     for (size_t i = 0; i < ret->len; i++)
         for (size_t k = 0; k < ret->steps; k++)
             if (!slot_empty(ret->at[i].v[k]))
@@ -194,8 +204,10 @@ static err_kind eval_once(eval *ev, const ast *node, const grid *g, value *ret)
     ret->string = one.string;
     for (size_t i = 0; !k && i < one.len; i++) {
         k = value_add(ret, one.at[i].labels);
+        if (!k)
+            ret->at[i].drop_name = one.at[i].drop_name;
         for (size_t s = 0; !k && s < g->n; s++)
-            ret->at[i].v[s] = one.at[i].v[0];
+            k = value_set(ret, i, s, slot_of(&one.at[i], 0));
     }
     value_done(&one);
     return k;

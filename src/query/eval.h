@@ -8,6 +8,8 @@
  * Memory: labels and texts live in ev->arena until the query ends, slots (the large part) on the heap until the
  * value is used up; ev->live counts them against max_samples. One thread a query; the tree is only read. */
 #pragma once
+#include "base/kahan.h"
+#include "metric/histogram_math.h"
 #include "query/ast.h"
 
 typedef struct grid { int64_t start_ms, step_ms; size_t n; } grid;
@@ -15,7 +17,15 @@ static inline int64_t grid_at(const grid *g, size_t i) { return g->start_ms + (i
 
 typedef struct eval eval;
 typedef struct eval_cost eval_cost;
-typedef struct vseries { labels labels; double *v; } vseries;
+typedef vec(str) str_vec;
+/* A slot is empty, a float (v[i]) or a native histogram (h[i]; v[i] is empty then). h is NULL where a series has none:
+ * code that only knows floats needs no look at it once value_drop_histograms was called. */
+typedef struct vseries {
+    labels labels;
+    double *v;
+    const histogram **h;       /* the array is the series', the histograms lie in ev->arena */
+    bool drop_name;            /* delayed name removal: the name goes when the query is done */
+} vseries;
 typedef struct value {
     eval *ev;
     promql_type type;          /* scalar: one series without labels and without empty slots */
@@ -24,8 +34,15 @@ typedef struct value {
     str string;
 } value;
 
+#define EVAL_SERIES_MAX_BYTES ((size_t)256 << 20) /* native histograms of one series, decoded */
 #define EMPTY_SLOT stale_nan()
 static inline bool slot_empty(double v) { return is_stale(v); }
+typedef struct slot { double v; const histogram *h; } slot;
+#define NO_SLOT ((slot){ EMPTY_SLOT, NULL })
+/* How many samples one counts as: a sample is two numbers. */
+static inline uint64_t histogram_samples(const histogram *h) { return 1 + ((uint64_t)h->positive.bucket_count + h->negative.bucket_count) / 2; }
+static inline slot slot_of(const vseries *s, size_t i) { return (slot){ s->v[i], s->h ? s->h[i] : NULL }; }
+static inline bool slot_filled(const vseries *s, size_t i) { return !slot_empty(s->v[i]) || (s->h && s->h[i]); }
 
 struct eval {
     store *store;
@@ -42,10 +59,12 @@ struct eval {
     const atomic_bool *cancel;          /* may be NULL */
     size_t work;                        /* since somebody looked at the clock */
     bool instant;
+    bool delayed_names;                 /* names are dropped when the query is done, not on the way */
+    bool type_labels;                   /* __type__ is believed */
+    bool closed_ranges;                 /* 2.x: a window holds the sample at its start too */
     vec(store_selection *) selections;
     vec(regex *) regexes;
-    vec(str) warnings;
-    vec(str) infos;
+    str_vec warnings, infos;
     select_stats stats;
     eval_cost *cost;                    /* NULL: nobody asked (cost.h) */
     err *e;                             /* never NULL */
@@ -75,14 +94,22 @@ CHECKED err_kind value_constant(value *v, eval *ev, size_t steps, double number)
  * or a selection. */
 CHECKED err_kind value_add(value *v, labels l);
 void value_drop_last(value *v);
-/* Take over a series' slots. */
-CHECKED err_kind value_adopt(value *v, labels l, double *take_slots);
-bool slots_all_empty(const double *v, size_t n);
+/* Fill a slot; `h` of the slot, if any, must live as long as the query. ERR_NOMEM only for histograms. */
+CHECKED err_kind value_set(value *v, size_t series, size_t step, slot s);
+/* Forget all histograms (most functions ignore them). */
+void value_drop_histograms(value *v);
+void value_drop_empty(value *v);        /* series without any sample */
+bool series_all_empty(const vseries *s, size_t n);
+/* Take over a series with its slots. */
+CHECKED err_kind value_adopt(value *v, vseries take);
 /* Two series with one label set: joined where they never meet, else the error Prometheus gives. `strict`:
  * an error even if they never meet. Order is kept. */
 CHECKED err_kind value_join(value *v, bool strict);
-/* Drop __name__ everywhere and value_join. */
+/* Drop __name__ (and __type__, __unit__, which describe it) everywhere and value_join; with delayed name removal only
+ * remember to do so. */
 CHECKED err_kind value_drop_names(value *v, bool strict);
+/* What delayed name removal left to do: at the very end of a query. */
+CHECKED err_kind value_settle_names(value *v);
 CHECKED err_kind value_sort(value *v);  /* by labels */
 
 /* ---- label sets in the arena ---- */
@@ -108,6 +135,12 @@ typedef struct source { source_series *at; size_t len; } source;        /* in th
 CHECKED err_kind source_open(eval *ev, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms, source *ret);
 /* Replaces *out by the samples, oldest first, stale markers among them unless `drop_stale`. */
 CHECKED err_kind source_read(eval *ev, const source_series *s, bool drop_stale, sample_vec *out);
+/* The same for native histograms; values live in `a`. Each one's `reset` says whether the counter fell just before it, as
+ * far as that is known. `stats`: only count and sum will be looked at, and then it is always known. */
+bool source_has_histograms(const source_series *s);
+CHECKED err_kind source_read_histograms(eval *ev, const source_series *s, bool drop_stale, bool stats, arena *a, histogram_vec *out);
+/* One series of an instant selector that has native histograms, or of a smoothed one. */
+CHECKED err_kind select_native(eval *ev, const ast *node, int64_t offset_ms, const grid *g, const source_series *s, bool timestamps, value *ret);
 /* Matchers with their expressions compiled; they live as long as the evaluation. */
 CHECKED err_kind eval_matchers(eval *ev, const matcher *m, size_t n, matcher **ret);
 CHECKED err_kind eval_select(eval *ev, const matcher *m, size_t n, int64_t from_ms, int64_t to_ms, store_selection **ret);
@@ -126,8 +159,13 @@ typedef struct range_input {
 CHECKED err_kind range_open(range_input *r, eval *ev, const ast *node, const grid *g);
 void range_done(range_input *r);
 labels range_labels(const range_input *r, size_t i);
+bool range_drops_name(const range_input *r, size_t i);  /* delayed name removal: inside a subquery */
 CHECKED err_kind range_read(range_input *r, size_t i, sample_vec *out);
 int64_t range_end(const range_input *r, const grid *g, size_t step);    /* the window is (end - range_ms, end] */
+/* Series that need range_special: with native histograms, or all of an anchored or smoothed selector. */
+bool range_is_special(const range_input *r, size_t i);
+CHECKED err_kind range_special(range_input *r, size_t i, const ast *call, const ast *range_arg, double *const params[2], const grid *g, value *ret, bool *ret_any);
+CHECKED err_kind range_read_histograms(range_input *r, size_t i, arena *a, histogram_vec *out);
 /* The time a modifier makes of a step's time. */
 int64_t eval_time(const eval *ev, const ast_modifiers *mod, int64_t offset_ms, int64_t t_ms);
 CHECKED err_kind eval_duration(eval *ev, const duration *d, bool positive, int64_t *ret_ms);
@@ -142,7 +180,6 @@ CHECKED err_kind eval_scalar(eval *ev, const ast *node, const grid *g, double **
 err_kind eval_string(eval *ev, const ast *node, str *ret);
 
 /* ---- numerics (value.c) ---- */
-typedef struct kahan { double sum, c; } kahan;
 double quantile_of(double q, double *values, size_t n);  /* reorders values; NaN smallest; linear interpolation */
 
 /* A number inside a message, and a number as a label's value (never with an exponent; ptr NULL without memory). */
@@ -154,19 +191,9 @@ static inline go_text format_go(double v)
     return t;
 }
 str format_go_plain(arena *a, double v);
+/* {count:4, sum:5, (0.5,1]:1, …} as Prometheus's text and count_values show one. ptr NULL without memory. */
+str format_histogram(arena *a, const histogram *h);
 
-/* Neumaier's improvement of Kahan's summation, in the very order Prometheus does it (util/kahansum). */
-static inline void kahan_add(kahan *k, double inc)
-{
-    double t = k->sum + inc;
-    if (isinf(t))
-        k->c = 0;
-    else if (fabs(k->sum) >= fabs(inc))
-        k->c += (k->sum - t) + inc;
-    else
-        k->c += (inc - t) + k->sum;
-    k->sum = t;
-}
 static inline err_kind eval_tick(eval *ev)
 {
     return eval_spend(ev, 100);

@@ -385,12 +385,18 @@ static ast *parse_at(parser *p, ast *expr)
     return expr;
 }
 
-/* anchored and smoothed are understood; ast_check says that they are not built yet. */
 static ast *parse_range_mode(parser *p, ast *expr)
 {
     ast *selector = expr->kind == AST_MATRIX ? expr->matrix.selector : expr;
+    if (!(p->features & PROMQL_EXTENDED_RANGES)) {
+        parser_fail(p, expr->span, "%" STR_FMT " modifier is experimental and not enabled", STR_ARG(p->cur.text));
+        err_hint(p->e, "Start galen with --enable-feature=promql-extended-range-selectors.");
+        return NULL;
+    }
     if (selector->kind != AST_SELECTOR)
         return parser_fail(p, expr->span, "%" STR_FMT " modifier must be preceded by an instant or range selector", STR_ARG(p->cur.text));
+    if (selector->selector.mode != RANGE_PLAIN)
+        return parser_fail(p, expr->span, "anchored and smoothed modifiers cannot be used together");
     selector->selector.mode = is_word(p, WORD_ANCHORED) ? RANGE_ANCHORED : RANGE_SMOOTHED;
     parser_skip(p);
     expr->span.end = p->last_end;
@@ -505,6 +511,11 @@ static bool parse_fills(parser *p, ast_matching *m)
            parser_peek(p).kind == LEX_LEFT_PAREN) {
         lex_word word = p->cur.word;
         double number;
+        if (!(p->features & PROMQL_FILL_MODIFIERS)) {
+            parser_fail(p, p->cur.span, "binop fill modifiers are experimental and not enabled");
+            err_hint(p->e, "Start galen with --enable-feature=promql-binop-fill-modifiers.");
+            return false;
+        }
         if (!parse_fill_value(p, &number))
             return false;
         if (word != WORD_FILL_RIGHT)

@@ -38,6 +38,7 @@ static const struct { const char *what, *text, *want; } formats[] = {
 
 TEST(promql_prints_what_it_read)
 {
+    promql_enable(PROMQL_EVERYTHING);
     for (size_t i = 0; i < COUNT_OF(formats); i++) {
         AUTO(arena_done) arena a = ARENA_INIT(1u << 20);
         AUTO(buf_done) buf out = BUF_INIT(1u << 16);

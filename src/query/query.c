@@ -60,9 +60,32 @@ const query_options *query_engine_options(const query_engine *q)
 void query_engine_push_down(query_engine *q, const query_backend *b) { q->backend = *b; }
 const query_backend *query_engine_backend(const query_engine *q) { return q->backend.run ? &q->backend : NULL; }
 
+static const struct { const char *name; unsigned bit; } features[] = {
+    { "promql-experimental-functions", PROMQL_EXPERIMENTAL_FUNCTIONS },
+    { "promql-delayed-name-removal", PROMQL_DELAYED_NAMES },
+    { "promql-extended-range-selectors", PROMQL_EXTENDED_RANGES },
+    { "promql-binop-fill-modifiers", PROMQL_FILL_MODIFIERS },
+    { "type-and-unit-labels", PROMQL_TYPE_LABELS },
+    { "promql-duration-expr", PROMQL_ALWAYS_ON },
+    { "native-histograms", PROMQL_ALWAYS_ON },
+    { "promql-at-modifier", PROMQL_ALWAYS_ON },
+    { "promql-negative-offset", PROMQL_ALWAYS_ON },
+    { "promql-per-step-stats", PROMQL_ALWAYS_ON },
+    { "remote-write-receiver", PROMQL_ALWAYS_ON },
+};
+
 unsigned promql_feature(str name)
 {
-    return str_is(name, "promql-experimental-functions") ? PROMQL_EXPERIMENTAL_FUNCTIONS : 0;
+    for (size_t i = 0; i < COUNT_OF(features); i++)
+        if (str_is(name, features[i].name))
+            return features[i].bit;
+    return 0;
+}
+
+void promql_feature_list(buf *out)
+{
+    for (size_t i = 0; i < COUNT_OF(features); i++)
+        buf_printf(out, "%s%s", i ? ", " : "", features[i].name);
 }
 
 /* ---- selectors for match[] ---- */
@@ -120,15 +143,45 @@ CHECKED static err_kind copy_labels(arena *a, labels l, labels *ret, err *e)
     return OK;
 }
 
+/* A histogram often stays in view for several steps: it is copied once. */
+CHECKED static err_kind copy_histograms(query_result *r, query_series *out, const histogram_sample *at, size_t n, err *e)
+{
+    const histogram *before = NULL, *copy = NULL;
+    out->histograms = arena_array(&r->arena, histogram_sample, n);
+    if (!out->histograms)
+        return err_nomem(e);
+    for (size_t i = 0; i < n; before = at[i++].h) {
+        if (at[i].h != before && !(copy = histogram_copy(&r->arena, at[i].h)))
+            return err_nomem(e);
+        out->histograms[out->histogram_count++] = (histogram_sample){ at[i].t_ms, copy };
+    }
+    return OK;
+}
+
+CHECKED static err_kind copy_native(query_result *r, const grid *g, const vseries *s, query_series *out, err *e)
+{
+    histogram_vec found = { 0 };
+    err_kind k = OK;
+    for (size_t i = 0; !k && i < g->n; i++)
+        if (s->h[i] && vec_push(&found, ((histogram_sample){ grid_at(g, i), s->h[i] })))
+            k = err_nomem(e);
+    if (!k && found.len)
+        k = copy_histograms(r, out, found.at, found.len, e);
+    vec_done(&found);
+    return k;
+}
+
 CHECKED static err_kind copy_series(query_result *r, const grid *g, const vseries *s, err *e)
 {
     query_series *out = &r->series[r->len];
     size_t n = 0;
     for (size_t i = 0; i < g->n; i++)
         n += !slot_empty(s->v[i]);
-    if (n == 0)
+    if (s->h && copy_native(r, g, s, out, e))
+        return e->kind;
+    if (n == 0 && out->histogram_count == 0)
         return OK;
-    out->at = arena_array(&r->arena, sample, n);
+    out->at = arena_array(&r->arena, sample, MAX(n, (size_t)1));
     if (!out->at || copy_labels(&r->arena, s->labels, &out->labels, e))
         return err_nomem(e);
     for (size_t i = 0; i < g->n; i++)
@@ -163,34 +216,72 @@ CHECKED static err_kind copy_texts(arena *a, const str *from, size_t n, str **re
 
 /* ---- running ---- */
 
+/* One series of `x[5m]` alone: its samples in the window. */
+typedef struct raw_reader { range_input in; int64_t end_ms; sample_vec samples; histogram_vec histograms; arena arena; } raw_reader;
+
+static bool is_inside(const raw_reader *w, int64_t t_ms)
+{
+    return t_ms > w->end_ms - w->in.range_ms - w->in.ev->closed_ranges && t_ms <= w->end_ms;
+}
+
+CHECKED static err_kind read_raw(raw_reader *w, size_t i)
+{
+    size_t floats = 0, natives = 0;
+    arena_reset(&w->arena);
+    if (range_read(&w->in, i, &w->samples) || range_read_histograms(&w->in, i, &w->arena, &w->histograms))
+        return w->in.ev->e->kind;
+    for (size_t k = 0; k < w->samples.len; k++)
+        if (is_inside(w, w->samples.at[k].t_ms))
+            w->samples.at[floats++] = w->samples.at[k];
+    for (size_t k = 0; k < w->histograms.len; k++)
+        if (is_inside(w, w->histograms.at[k].t_ms))
+            w->histograms.at[natives++] = w->histograms.at[k];
+    w->samples.len = floats;
+    w->histograms.len = natives;
+    return OK;
+}
+
+CHECKED static err_kind copy_raw(raw_reader *w, const grid *g, size_t i, query_result *r)
+{
+    eval *ev = w->in.ev;
+    query_series *out = &r->series[r->len];
+    labels l = range_labels(&w->in, i);
+    if (w->samples.len == 0 && w->histograms.len == 0)
+        return OK;
+    if (range_drops_name(&w->in, i) && labels_without_name(ev, l, &l))
+        return ev->e->kind;
+    cost_add(ev, g, 0, w->samples.len);
+    for (size_t k = 0; k < w->histograms.len; k++)
+        cost_add(ev, g, 0, histogram_samples(w->histograms.at[k].h));
+    if (w->histograms.len && copy_histograms(r, out, w->histograms.at, w->histograms.len, ev->e))
+        return ev->e->kind;
+    out->at = w->samples.len ? arena_dup(&r->arena, w->samples.at, w->samples.len * sizeof *w->samples.at) : arena_array(&r->arena, sample, 1);
+    out->len = w->samples.len;
+    if (!out->at || copy_labels(&r->arena, l, &out->labels, ev->e))
+        return err_nomem(ev->e);
+    r->len++;
+    return OK;
+}
+
 /* `x[5m]` alone: the raw samples of the window, as an instant query may ask for. */
 CHECKED static err_kind run_matrix(eval *ev, const ast *node, const grid *g, query_result *r)
 {
-    range_input in;
-    sample_vec samples = { 0 };
-    err_kind k = range_open(&in, ev, node, g);
-    int64_t end = k ? 0 : range_end(&in, g, 0);
-    r->series = arena_array(&r->arena, query_series, MAX(in.len, 1u));
+    raw_reader w = { .arena = ARENA_INIT(EVAL_SERIES_MAX_BYTES) };
+    err_kind k = range_open(&w.in, ev, node, g);
+    if (!k)
+        w.end_ms = range_end(&w.in, g, 0);
+    r->series = arena_array(&r->arena, query_series, MAX(w.in.len, 1u));
     if (!k && !r->series)
         k = err_nomem(ev->e);
-    for (size_t i = 0; !k && i < in.len; i++) {
-        query_series *out = &r->series[r->len];
-        k = range_read(&in, i, &samples);
-        size_t from = 0, to = samples.len;
-        while (from < to && samples.at[from].t_ms <= end - in.range_ms)
-            from++;
-        while (to > from && samples.at[to - 1].t_ms > end)
-            to--;
-        if (k || from == to)
-            continue;
-        cost_add(ev, g, 0, to - from);
-        out->at = arena_dup(&r->arena, samples.at + from, (to - from) * sizeof *samples.at);
-        out->len = to - from;
-        k = out->at ? copy_labels(&r->arena, range_labels(&in, i), &out->labels, ev->e) : err_nomem(ev->e);
-        r->len += !k;
+    for (size_t i = 0; !k && i < w.in.len; i++) {
+        k = read_raw(&w, i);
+        if (!k)
+            k = copy_raw(&w, g, i, r);
     }
-    vec_done(&samples);
-    range_done(&in);
+    vec_done(&w.samples);
+    vec_done(&w.histograms);
+    arena_done(&w.arena);
+    range_done(&w.in);
     return k;
 }
 
@@ -216,6 +307,8 @@ CHECKED static err_kind run_root(eval *ev, const ast *root, const grid *g, query
     if (root->type == PROMQL_MATRIX)
         return run_matrix(ev, ast_bare(root), g, r);
     err_kind k = eval_node(ev, root, g, &v);
+    if (!k)
+        k = value_settle_names(&v);
     if (!k && root->type == PROMQL_STRING) {
         r->string = arena_str(&r->arena, v.string);
         k = r->string.ptr ? OK : err_nomem(ev->e);
@@ -264,6 +357,8 @@ static void eval_init(eval *ev, const query_engine *q, const query_request *req,
         .start_ms = req->step_ms ? req->from_ms : req->to_ms, .end_ms = req->to_ms, .step_ms = req->step_ms,
         .lookback_ms = req->lookback_ms > 0 ? req->lookback_ms : o->lookback_ms,
         .default_step_ms = DEFAULT_SUBQUERY_STEP_MS, .instant = req->step_ms == 0,
+        .delayed_names = o->features & PROMQL_DELAYED_NAMES, .type_labels = o->features & PROMQL_TYPE_LABELS,
+        .closed_ranges = o->compat == 2,
         .max_slots = lower_limit(o->max_samples, req->max_samples), .max_read = lower_limit(o->max_samples, req->max_samples),
         .max_series = lower_limit(o->max_series, req->max_series), .max_memory = o->max_memory_bytes,
         .deadline_ns = clock_mono_ns() + MAX(timeout - req->waited_ms, INT64_C(0)) * NS_PER_MS,
@@ -450,6 +545,13 @@ static void print_sample(FILE *out, sample s, bool plain)
     fprintf(out, plain ? "%s @[%.3f]\n" : " => %s @[%.3f]\n", number, (double)s.t_ms / 1e3);
 }
 
+static void print_histogram(FILE *out, const histogram_sample *s, bool plain)
+{
+    AUTO(arena_done) arena a = ARENA_INIT(8u << 20);
+    str text = format_histogram(&a, s->h);
+    fprintf(out, plain ? "%" STR_FMT " @[%.3f]\n" : " => %" STR_FMT " @[%.3f]\n", STR_ARG(text), (double)s->t_ms / 1e3);
+}
+
 static void print_series(FILE *out, const query_series *s, bool matrix)
 {
     AUTO(buf_done) buf text = BUF_INIT(1u << 20);
@@ -459,6 +561,8 @@ static void print_series(FILE *out, const query_series *s, bool matrix)
         fprintf(out, " =>\n");
     for (size_t i = 0; i < s->len; i++)
         print_sample(out, s->at[i], matrix);
+    for (size_t i = 0; i < s->histogram_count; i++)
+        print_histogram(out, &s->histograms[i], matrix);
 }
 
 int query_print(const query_result *r, FILE *out, bool json)

@@ -18,12 +18,19 @@ void promql_format(const ast *node, buf *out);            /* canonical one-line 
 err_kind promql_parse_selector(str text, arena *a, matcher **ret, size_t *ret_n, err *e);
 void promql_selector_done(matcher *m, size_t n);
 #define PROMQL_MAX_ARGS 64               /* arguments of one call */
-/* Feature bits, of query_options.features too. Experimental functions are refused by the parser unless enabled;
- * like the parser's other rules this is one setting of the process. query_engine_new sets it. */
-#define PROMQL_EXPERIMENTAL_FUNCTIONS 1u
+/* Feature bits, of query_options.features too. What is experimental is refused by the parser unless enabled; like the
+ * parser's other rules this is one setting of the process. query_engine_new sets it. */
+enum promql_feature_bit {
+    PROMQL_EXPERIMENTAL_FUNCTIONS = 1, PROMQL_DELAYED_NAMES = 2, PROMQL_EXTENDED_RANGES = 4, PROMQL_FILL_MODIFIERS = 8,
+    PROMQL_TYPE_LABELS = 16,
+    PROMQL_ALWAYS_ON = 32,               /* known, and on without asking */
+    PROMQL_EVERYTHING = 31,
+};
 void promql_enable(unsigned features);
-/* The bit of an --enable-feature name; 0 if there is none. "promql-experimental-functions" */
+/* The bit of an --enable-feature name, Prometheus's names; 0 if there is none. */
 unsigned promql_feature(str name);
+/* All of those names, for a message: "a, b, c". */
+void promql_feature_list(buf *out);
 
 /* ---- evaluate ---- */
 typedef struct query_engine query_engine;
@@ -35,6 +42,7 @@ typedef struct query_options {
     size_t max_points;            /* steps of a range query; 0: 11 000 */
     size_t max_memory_bytes;      /* of one query: labels, selections, samples, results; 0: 1 GiB */
     unsigned features;            /* --enable-feature bits */
+    int compat;                   /* 2: ranges and the lookback are closed on both sides, as in Prometheus 2; else as in 3 */
 } query_options;
 typedef enum query_value_type { QUERY_SCALAR, QUERY_STRING, QUERY_VECTOR, QUERY_MATRIX } query_value_type;
 /* Floats and native histograms of one series, each oldest first; never both at one time. */

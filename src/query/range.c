@@ -8,7 +8,11 @@
 static err_kind open_matrix(range_input *r, const grid *g)
 {
     const ast *selector = r->node->matrix.selector;
-    int64_t from = range_end(r, g, 0) - r->range_ms + 1, to = range_end(r, g, g->n - 1);
+    int64_t from = range_end(r, g, 0) - r->range_ms + 1 - r->ev->closed_ranges, to = range_end(r, g, g->n - 1);
+    if (selector->selector.mode != RANGE_PLAIN)
+        from -= r->ev->lookback_ms; /* the sample before the window */
+    if (selector->selector.mode == RANGE_SMOOTHED)
+        to += r->ev->lookback_ms;   /* and the one behind it */
     err_kind k = source_open(r->ev, selector->selector.matchers, selector->selector.count, from, to, &r->source);
     r->len = r->source.len;
     return k;
@@ -24,7 +28,7 @@ static err_kind open_subquery(range_input *r, const grid *g)
         return ev->e->kind;
     int64_t from = range_end(r, g, 0) - r->range_ms, to = range_end(r, g, g->n - 1);
     int64_t first = from / step * step;
-    if (first <= from)
+    if (first < from || (first == from && !ev->closed_ranges))
         first += step;
     if (first > to)
         return OK; /* no step falls into any window */
@@ -60,6 +64,11 @@ void range_done(range_input *r)
 int64_t range_end(const range_input *r, const grid *g, size_t step)
 {
     return eval_time(r->ev, r->mod, r->offset_ms, grid_at(g, step));
+}
+
+bool range_drops_name(const range_input *r, size_t i)
+{
+    return r->node->kind == AST_SUBQUERY && r->inner.at[i].drop_name;
 }
 
 labels range_labels(const range_input *r, size_t i)
@@ -171,7 +180,25 @@ static err_kind slide(sliding *s, const function_row *row, const grid *g, double
 
 static bool name_looks_like_counter(str name)
 {
-    return str_empty(name) || str_ends(name, STR("_total")) || str_ends(name, STR("_sum")) || str_ends(name, STR("_count")) || str_ends(name, STR("_bucket"));
+    return str_ends(name, STR("_total")) || str_ends(name, STR("_sum")) || str_ends(name, STR("_count")) || str_ends(name, STR("_bucket"));
+}
+
+/* rate() of what does not look like a counter. With type-and-unit-labels its type says what it is. */
+static void doubt_counter(eval *ev, const ast *at, labels l, const vseries *made, size_t steps)
+{
+    str name = labels_name(l), type = labels_get(l, STR("__type__"));
+    bool floats = false;
+    for (size_t i = 0; i < steps && !floats; i++)
+        floats = !slot_empty(made->v[i]);
+    if (!floats || str_empty(name))
+        return;
+    if (ev->type_labels && !str_empty(type)) {
+        if (!str_is(type, "counter") && !str_is(type, "histogram"))
+            eval_info(ev, at, "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got \"%" STR_FMT "\": \"%" STR_FMT "\"",
+                      STR_ARG(type), STR_ARG(name));
+    } else if (!name_looks_like_counter(name)) {
+        eval_info(ev, at, "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"%" STR_FMT "\"", STR_ARG(name));
+    }
 }
 
 static err_kind run_series(sliding *s, const ast *call, const ast *range_arg, size_t i, const grid *g, value *ret)
@@ -180,20 +207,24 @@ static err_kind run_series(sliding *s, const ast *call, const ast *range_arg, si
     const function_row *row = call->call.row;
     labels l = range_labels(&s->input, i);
     bool any = false;
-    if (range_read(&s->input, i, &s->samples))
+    bool special = range_is_special(&s->input, i);
+    if (!special && range_read(&s->input, i, &s->samples))
         return ev->e->kind;
-    if (s->samples.len == 0)
+    if (!special && s->samples.len == 0)
         return OK;
     if (value_add(ret, l))
         return ev->e->kind;
+    ret->at[ret->len - 1].drop_name = row->keeps_name && range_drops_name(&s->input, i);
     double *slots = ret->at[ret->len - 1].v;
-    if (s->quick ? slide_quickly(s, g, slots, &any) : prepare_series(s) || slide(s, row, g, slots, &any))
+    if (special) {
+        if (range_special(&s->input, i, call, range_arg, s->params, g, ret, &any))
+            return ev->e->kind;
+    } else if (s->quick ? slide_quickly(s, g, slots, &any) : prepare_series(s) || slide(s, row, g, slots, &any))
         return ev->e->kind;
     if (!any)
         value_drop_last(ret);
-    else if (row->counter && !name_looks_like_counter(labels_name(l)))
-        eval_info(ev, range_arg, "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"%" STR_FMT "\"",
-                  STR_ARG(labels_name(l)));
+    else if (row->counter)
+        doubt_counter(ev, range_arg, l, &ret->at[ret->len - 1], g->n);
     return OK;
 }
 

@@ -1,6 +1,7 @@
 /* Results as the HTTP API shows them. A range query over many series prints a hundred thousand numbers, so samples
  * are written straight into the buffer's room, not piece by piece. */
 #include "base/json.h"
+#include "metric/histogram_math.h"
 #include "query/query.h"
 #include <stdlib.h>
 
@@ -94,17 +95,70 @@ static void put_samples(json_writer *w, const sample *at, size_t n)
     }
 }
 
+static void put_number(json_writer *w, double v)
+{
+    char text[NUM_DOUBLE_MAX + 2], *p = text;
+    *p++ = '"';
+    p = write_number(p, v);
+    *p++ = '"';
+    json_raw(w, str_of(text, (size_t)(p - text)));
+}
+
+/* [boundaries,"lower","upper","count"]; boundaries say which ends belong to it: 0 the upper, 1 the lower, 2 none, 3 both. */
+static void put_bucket(json_writer *w, const histogram_bucket *b)
+{
+    static const char *const boundaries[2][2] = { { "2", "0" }, { "1", "3" } };
+    json_begin(w, '[');
+    json_raw(w, str_from(boundaries[b->lower_inclusive][b->upper_inclusive]));
+    put_number(w, b->lower);
+    put_number(w, b->upper);
+    put_number(w, b->count);
+    json_end(w, ']');
+}
+
+static void put_histogram(json_writer *w, const histogram_sample *s)
+{
+    bool any = false;
+    json_begin(w, '[');
+    put_time(w, s->t_ms);
+    json_begin(w, '{');
+    json_key(w, "count");
+    put_number(w, s->h->count);
+    json_key(w, "sum");
+    put_number(w, s->h->sum);
+    for (bucket_walk walk = bucket_walk_all(s->h, false); bucket_walk_next(&walk); any = true) {
+        if (!any) {
+            json_key(w, "buckets");
+            json_begin(w, '[');
+        }
+        put_bucket(w, &walk.at);
+    }
+    if (any)
+        json_end(w, ']');
+    json_end(w, '}');
+    json_end(w, ']');
+}
+
 static void put_series(json_writer *w, const query_series *s, bool matrix)
 {
     json_begin(w, '{');
     labels_json(w, "metric", s->labels);
-    json_key(w, matrix ? "values" : "value");
-    if (matrix) {
-        json_begin(w, '[');
-        put_samples(w, s->at, s->len);
-        json_end(w, ']');
-    } else if (s->len) {
-        put_sample(w, s->at[0]);
+    if (s->len) {
+        json_key(w, matrix ? "values" : "value");
+        if (matrix)
+            json_begin(w, '[');
+        put_samples(w, s->at, matrix ? s->len : 1);
+        if (matrix)
+            json_end(w, ']');
+    }
+    if (s->histogram_count) {
+        json_key(w, matrix ? "histograms" : "histogram");
+        if (matrix)
+            json_begin(w, '[');
+        for (size_t i = 0; i < (matrix ? s->histogram_count : 1); i++)
+            put_histogram(w, &s->histograms[i]);
+        if (matrix)
+            json_end(w, ']');
     }
     json_end(w, '}');
 }

@@ -118,6 +118,11 @@ err_kind eval_duration(eval *ev, const duration *d, bool positive, int64_t *ret_
     return OK;
 }
 
+bool source_has_histograms(const source_series *s)
+{
+    return store_select_has_histograms(s->selection, s->index);
+}
+
 /* One series looked at through the lookback window (t - lookback, t] at every step. */
 static bool look_back(const eval *ev, const ast *node, int64_t offset_ms, const grid *g, const sample_vec *samples, bool timestamps, double *slots)
 {
@@ -130,7 +135,7 @@ static bool look_back(const eval *ev, const ast *node, int64_t offset_ms, const 
         if (next == 0)
             continue;
         const sample *s = &samples->at[next - 1];
-        if (s->t_ms <= t - ev->lookback_ms || is_stale(s->v))
+        if (s->t_ms <= t - ev->lookback_ms - ev->closed_ranges || is_stale(s->v))
             continue;
         slots[i] = timestamps ? (double)s->t_ms / 1e3 : s->v;
         any = true;
@@ -143,13 +148,18 @@ err_kind eval_selector(eval *ev, const ast *node, const grid *g, bool timestamps
     int64_t offset_ms = 0;
     source src;
     sample_vec samples = { 0 };
+    bool smoothed = node->selector.mode == RANGE_SMOOTHED;
     value_init(ret, ev, PROMQL_VECTOR, g->n);
     if (node->selector.mod.offset && eval_duration(ev, node->selector.mod.offset, false, &offset_ms))
         return ev->e->kind;
-    int64_t from = eval_time(ev, &node->selector.mod, offset_ms, g->start_ms);
-    int64_t to = eval_time(ev, &node->selector.mod, offset_ms, grid_at(g, g->n - 1));
-    err_kind k = source_open(ev, node->selector.matchers, node->selector.count, from - ev->lookback_ms + 1, to, &src);
+    int64_t from = eval_time(ev, &node->selector.mod, offset_ms, g->start_ms) - ev->lookback_ms + 1 - ev->closed_ranges;
+    int64_t to = eval_time(ev, &node->selector.mod, offset_ms, grid_at(g, g->n - 1)) + (smoothed ? ev->lookback_ms : 0);
+    err_kind k = source_open(ev, node->selector.matchers, node->selector.count, from, to, &src);
     for (size_t i = 0; !k && i < src.len; i++) {
+        if (smoothed || source_has_histograms(&src.at[i])) {
+            k = select_native(ev, node, offset_ms, g, &src.at[i], timestamps, ret);
+            continue;
+        }
         k = source_read(ev, &src.at[i], false, &samples);
         if (!k)
             k = eval_spend(ev, g->n);

@@ -120,7 +120,7 @@ void page_features(http_request *req)
     json_put_bool(&w, "subqueries", true);
     json_put_bool(&w, "duration_expr", true);
     json_put_bool(&w, "experimental_functions", experimental);
-    json_put_bool(&w, "native_histograms", false);
+    json_put_bool(&w, "native_histograms", true);
     json_end(&w, '}');
     json_end(&w, '}');
     reply_object(req, &body);

@@ -7,12 +7,13 @@
 
 /* ---- binary operators ---- */
 typedef enum binop { OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MOD, OP_POW, OP_ATAN2, OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE,
-                     OP_AND, OP_OR, OP_UNLESS, OP_COUNT } binop;
+                     OP_TRIM_UPPER, OP_TRIM_LOWER, OP_AND, OP_OR, OP_UNLESS, OP_COUNT } binop;
 struct binop_row {
     binop op;
     const char *text;
     int left, right;          /* binding powers, loosest first; right < left: right associative */
     bool comparison, set;
+    bool trim;                /* h </ x, h >/ x: of native histograms only */
 };
 extern const binop_row binop_rows[OP_COUNT];
 const binop_row *binop_find(str text);            /* NULL if none; words in any case */
@@ -44,6 +45,17 @@ typedef struct window {
     double param[2];                          /* the scalar arguments at this step */
     double *scratch;                          /* len doubles */
 } window;
+/* A window that may hold native histograms, or that an anchored or smoothed selector cut. */
+typedef struct native_window {
+    window f;                                 /* its floats; may be none */
+    const histogram_sample *h; size_t h_len;  /* its native histograms, oldest first */
+    eval *ev;
+    const ast *arg;                           /* the range vector, whose place annotations name */
+    str name;                                 /* of the metric */
+    range_mode mode;
+} native_window;
+/* Fill *ret or leave it empty. */
+typedef err_kind (*native_fn)(const native_window *w, slot *ret);
 /* False: nothing to say about this window. */
 typedef bool (*window_fn)(const window *w, double *ret);
 typedef double (*math_fn)(double v);
@@ -62,6 +74,7 @@ struct function_row {
     bool counter;             /* of range functions: wants a counter, says so if the name looks otherwise */
     math_fn math;             /* exactly one of these three is set */
     window_fn over;
+    native_fn native;         /* of range functions: for windows with native histograms. NULL: it ignores them */
     call_fn call;
     check_fn check;           /* of range functions, may be NULL */
     const char *help;

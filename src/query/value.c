@@ -8,12 +8,17 @@ void value_init(value *v, eval *ev, promql_type type, size_t steps)
     *v = (value){ .ev = ev, .type = type, .steps = steps };
 }
 
+static void free_series(value *v, vseries *s)
+{
+    mem_free(s->v);
+    mem_free(s->h);
+    v->ev->live -= s->h ? 2 * v->steps : v->steps;
+}
+
 void value_done(value *v)
 {
     for (size_t i = 0; i < v->len; i++)
-        mem_free(v->at[i].v);
-    if (v->ev)
-        v->ev->live -= v->len * v->steps;
+        free_series(v, &v->at[i]);
     mem_free(v->at);
     v->at = NULL;
     v->len = v->cap = 0;
@@ -27,11 +32,11 @@ CHECKED static err_kind count_slots(eval *ev, size_t n)
     return OK;
 }
 
-static err_kind push(value *v, labels l, double *slots)
+static err_kind push(value *v, vseries s)
 {
     if (vec_grow((void **)&v->at, &v->cap, v->len + 1, sizeof *v->at))
         return err_nomem(v->ev->e);
-    v->at[v->len++] = (vseries){ l, slots };
+    v->at[v->len++] = s;
     return OK;
 }
 
@@ -40,7 +45,7 @@ err_kind value_add(value *v, labels l)
     if (count_slots(v->ev, v->steps))
         return v->ev->e->kind;
     double *slots = mem_alloc(v->steps * sizeof *slots);
-    if (!slots || push(v, l, slots)) {
+    if (!slots || push(v, (vseries){ .labels = l, .v = slots })) {
         mem_free(slots);
         v->ev->live -= v->steps;
         return err_nomem(v->ev->e);
@@ -60,26 +65,64 @@ err_kind value_constant(value *v, eval *ev, size_t steps, double number)
     return OK;
 }
 
-err_kind value_adopt(value *v, labels l, double *take_slots)
+err_kind value_adopt(value *v, vseries take)
 {
-    if (push(v, l, take_slots)) {
-        mem_free(take_slots);
-        return v->ev->e->kind;
-    }
-    v->ev->live += v->steps;
-    return OK;
+    v->ev->live += take.h ? 2 * v->steps : v->steps;
+    err_kind k = push(v, take);
+    if (k)
+        free_series(v, &take);
+    return k;
 }
 
 void value_drop_last(value *v)
 {
-    mem_free(v->at[--v->len].v);
-    v->ev->live -= v->steps;
+    free_series(v, &v->at[--v->len]);
 }
 
-bool slots_all_empty(const double *v, size_t n)
+err_kind value_set(value *v, size_t series, size_t step, slot s)
+{
+    vseries *to = &v->at[series];
+    to->v[step] = s.v;
+    if (!to->h && s.h) {
+        if (count_slots(v->ev, v->steps))
+            return v->ev->e->kind;
+        if (!(to->h = mem_calloc(v->steps, sizeof *to->h))) {
+            v->ev->live -= v->steps;
+            return err_nomem(v->ev->e);
+        }
+    }
+    if (to->h)
+        to->h[step] = s.h;
+    return OK;
+}
+
+void value_drop_histograms(value *v)
+{
+    for (size_t i = 0; i < v->len; i++) {
+        if (!v->at[i].h)
+            continue;
+        mem_free(v->at[i].h);
+        v->at[i].h = NULL;
+        v->ev->live -= v->steps;
+    }
+}
+
+void value_drop_empty(value *v)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < v->len; i++) {
+        if (series_all_empty(&v->at[i], v->steps))
+            free_series(v, &v->at[i]);
+        else
+            v->at[kept++] = v->at[i];
+    }
+    v->len = kept;
+}
+
+bool series_all_empty(const vseries *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!slot_empty(v[i]))
+        if (slot_filled(s, i))
             return false;
     return true;
 }
@@ -89,17 +132,18 @@ static err_kind same_labels_fail(eval *ev)
     return err_set(ev->e, ERR_EXEC, "vector cannot contain metrics with the same labelset");
 }
 
-/* Move what `from` has into `into`. False where both have something. */
-static bool join_slots(double *into, const double *from, size_t n)
+/* Move what `from` has into series `into`. ERR_EXEC where both have something. */
+CHECKED static err_kind join_slots(value *v, size_t into, const vseries *from)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (slot_empty(from[i]))
+    for (size_t i = 0; i < v->steps; i++) {
+        if (!slot_filled(from, i))
             continue;
-        if (!slot_empty(into[i]))
-            return false;
-        into[i] = from[i];
+        if (slot_filled(&v->at[into], i))
+            return same_labels_fail(v->ev);
+        if (value_set(v, into, i, slot_of(from, i)))
+            return v->ev->e->kind;
     }
-    return true;
+    return OK;
 }
 
 err_kind value_join(value *v, bool strict)
@@ -112,14 +156,13 @@ err_kind value_join(value *v, bool strict)
     err_kind k = OK;
     for (size_t i = 0; i < v->len; i++) {
         size_t number = kept;
-        bool empty = slots_all_empty(v->at[i].v, v->steps); /* a series that is nowhere cannot be in the way */
+        bool empty = series_all_empty(&v->at[i], v->steps); /* a series that is nowhere cannot be in the way */
         if (!k && !empty)
             k = labelmap_put(&seen, v->at[i].labels, &number);
         if (empty || (!k && number < kept)) {
-            if (!empty && (strict || !join_slots(v->at[number].v, v->at[i].v, v->steps)))
-                k = same_labels_fail(v->ev);
-            mem_free(v->at[i].v);
-            v->ev->live -= v->steps;
+            if (!empty)
+                k = strict ? same_labels_fail(v->ev) : join_slots(v, number, &v->at[i]);
+            free_series(v, &v->at[i]);
             continue;
         }
         v->at[kept++] = v->at[i];
@@ -131,10 +174,24 @@ err_kind value_join(value *v, bool strict)
 
 err_kind value_drop_names(value *v, bool strict)
 {
-    for (size_t i = 0; i < v->len; i++)
-        if (labels_without_name(v->ev, v->at[i].labels, &v->at[i].labels))
+    for (size_t i = 0; i < v->len; i++) {
+        if (v->ev->delayed_names)
+            v->at[i].drop_name = true;
+        else if (labels_without_name(v->ev, v->at[i].labels, &v->at[i].labels))
             return v->ev->e->kind;
-    return value_join(v, strict);
+    }
+    return v->ev->delayed_names ? OK : value_join(v, strict);
+}
+
+err_kind value_settle_names(value *v)
+{
+    bool any = false;
+    for (size_t i = 0; i < v->len; i++) {
+        if (v->at[i].drop_name && labels_without_name(v->ev, v->at[i].labels, &v->at[i].labels))
+            return v->ev->e->kind;
+        any |= v->at[i].drop_name;
+    }
+    return any ? value_join(v, false) : OK;
 }
 
 static int by_labels(const void *a, const void *b)
@@ -159,11 +216,17 @@ static bool is_named(str name, const str *names, size_t n)
     return false;
 }
 
+/* The name, and what type-and-unit-labels says of what it names: gone as soon as the number is another. */
+static bool label_describes(str name)
+{
+    return str_starts(name, STR("__")) && (str_eq(name, METRIC_NAME) || str_is(name, "__type__") || str_is(name, "__unit__"));
+}
+
 labels labels_filter(labels l, const str *names, size_t n, bool keep, bool drop_name, label *out)
 {
     size_t len = 0;
     for (size_t i = 0; i < l.len && len < LABELS_MAX; i++)
-        if (is_named(l.at[i].name, names, n) == keep && !(drop_name && str_eq(l.at[i].name, METRIC_NAME)))
+        if (is_named(l.at[i].name, names, n) == keep && !(drop_name && label_describes(l.at[i].name)))
             out[len++] = l.at[i];
     return (labels){ out, len };
 }
@@ -224,7 +287,7 @@ void labelmap_done(labelmap *m)
     *m = (labelmap){ 0 };
 }
 
-static size_t slot_of(const labelmap *m, uint64_t hash, labels l)
+static size_t labelmap_slot(const labelmap *m, uint64_t hash, labels l)
 {
     size_t i = hash & (m->slot_count - 1);
     for (; m->slots[i]; i = (i + 1) & (m->slot_count - 1)) {
@@ -270,7 +333,7 @@ err_kind labelmap_put(labelmap *m, labels l, size_t *ret)
     uint64_t hash = labels_hash(l);
     if (m->len * 2 >= m->slot_count && grow_slots(m))
         return m->ev->e->kind;
-    size_t at = slot_of(m, hash, l);
+    size_t at = labelmap_slot(m, hash, l);
     if (!m->slots[at]) {
         if (add_key(m, hash, l))
             return m->ev->e->kind;
@@ -386,4 +449,33 @@ str format_go_plain(arena *a, double v)
     if (exponent < 0)
         return arena_printf(a, "%s0.%0*d%.*s", sign, -exponent - 1, 0, (int)count, digits);
     return arena_printf(a, "%s%.*s%0*d", sign, (int)count, digits, exponent + 1 - (int)count, 0);
+}
+
+static void put_general(buf *out, double v)
+{
+    char text[NUM_DOUBLE_MAX];
+    buf_append(out, str_of(text, num_format_general(text, v)));
+}
+
+static void put_bucket(buf *out, const histogram_bucket *b)
+{
+    buf_append(out, b->lower_inclusive ? STR(", [") : STR(", ("));
+    put_general(out, b->lower);
+    buf_append_char(out, ',');
+    put_general(out, b->upper);
+    buf_append(out, b->upper_inclusive ? STR("]:") : STR("):"));
+    put_general(out, b->count);
+}
+
+str format_histogram(arena *a, const histogram *h)
+{
+    AUTO(buf_done) buf out = BUF_INIT(64 * (HISTOGRAM_MAX_BUCKETS + 8));
+    buf_append(&out, STR("{count:"));
+    put_general(&out, h->count);
+    buf_append(&out, STR(", sum:"));
+    put_general(&out, h->sum);
+    for (bucket_walk w = bucket_walk_all(h, false); bucket_walk_next(&w);)
+        put_bucket(&out, &w.at);
+    buf_append_char(&out, '}');
+    return buf_failed(&out) ? STR_EMPTY : arena_str(a, buf_str(&out));
 }

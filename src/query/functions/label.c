@@ -51,9 +51,11 @@ err_kind call_label_replace(eval *ev, const ast *call, const grid *g, value *ret
     if (eval_node(ev, call->call.args[0], g, ret))
         return ev->e->kind;
     for (size_t i = 0; i < ret->len; i++) {
-        labels *l = &ret->at[i].labels;
+        labels *l = &ret->at[i].labels, before = *l;
         if (replace_one(ev, re, args[2], args[1], labels_get(*l, args[3]), *l, l))
             return ev->e->kind;
+        if (l->at != before.at && str_eq(args[1], METRIC_NAME))
+            ret->at[i].drop_name = false; /* a name given on purpose stays */
     }
     return value_join(ret, true);
 }
@@ -91,6 +93,8 @@ err_kind call_label_join(eval *ev, const ast *call, const grid *g, value *ret)
         labels *l = &ret->at[i].labels;
         if (join_one(ev, args + 3, call->call.count - 3, args[2], args[1], *l, l))
             return ev->e->kind;
+        if (str_eq(args[1], METRIC_NAME))
+            ret->at[i].drop_name = false;
     }
     return value_join(ret, true);
 }

@@ -68,6 +68,7 @@ err_kind call_slo_burn(eval *ev, const ast *call, const grid *g, value *ret)
         k = check_objective(ev, objective, g->n);
     if (!k)
         k = eval_node(ev, call->call.args[0], g, ret);
+    value_drop_histograms(ret);
     for (size_t i = 0; !k && i < ret->len; i++) {
         double *v = ret->at[i].v;
         for (size_t s = 0; s < g->n; s++) {

@@ -51,6 +51,7 @@ static err_kind each(eval *ev, const ast *call, const grid *g, bound_fn fn, doub
     err_kind k = eval_node(ev, call->call.args[0], g, ret);
     for (size_t i = 1; !k && i < call->call.count; i++)
         k = eval_scalar(ev, call->call.args[i], g, &args[i - 1]);
+    value_drop_histograms(ret);
     for (size_t i = 0; !k && i < ret->len; i++)
         for (size_t s = 0; s < ret->steps; s++)
             if (!slot_empty(ret->at[i].v[s]))

@@ -50,8 +50,24 @@ err_kind call_timestamp(eval *ev, const ast *call, const grid *g, value *ret)
         return ev->e->kind;
     for (size_t i = 0; i < ret->len; i++)
         for (size_t s = 0; s < ret->steps; s++)
-            if (!slot_empty(ret->at[i].v[s]))
+            if (slot_filled(&ret->at[i], s))
                 ret->at[i].v[s] = (double)grid_at(g, s) / 1e3;
+    value_drop_histograms(ret);
+    return value_drop_names(ret, false);
+}
+
+/* Start timestamps are not stored beside samples (a new one leaves a zero in the series instead), so of a sample it is
+ * not known; what was calculated has none at all. */
+err_kind call_start_timestamp(eval *ev, const ast *call, const grid *g, value *ret)
+{
+    const ast *arg = ast_bare(call->call.args[0]);
+    if (eval_node(ev, arg, g, ret))
+        return ev->e->kind;
+    for (size_t i = 0; i < ret->len; i++)
+        for (size_t s = 0; s < ret->steps; s++)
+            ret->at[i].v[s] = arg->kind == AST_SELECTOR && slot_filled(&ret->at[i], s) ? 0 : EMPTY_SLOT;
+    value_drop_histograms(ret);
+    value_drop_empty(ret);
     return value_drop_names(ret, false);
 }
 
@@ -94,6 +110,7 @@ err_kind call_date(eval *ev, const ast *call, const grid *g, value *ret)
             fn = dates[i].fn;
     err_kind k = call->call.count ? eval_node(ev, call->call.args[0], g, ret) : call_time(ev, call, g, ret);
     ret->type = PROMQL_VECTOR;
+    value_drop_histograms(ret);
     for (size_t i = 0; !k && i < ret->len; i++)
         for (size_t s = 0; s < ret->steps; s++)
             if (!slot_empty(ret->at[i].v[s]))

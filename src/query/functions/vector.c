@@ -71,7 +71,7 @@ err_kind call_absent(eval *ev, const ast *call, const grid *g, value *ret)
     err_kind k = present ? eval_node(ev, call->call.args[0], g, &in) : err_nomem(ev->e);
     for (size_t i = 0; !k && i < in.len; i++)
         for (size_t s = 0; s < g->n; s++)
-            present[s] |= !slot_empty(in.at[i].v[s]);
+            present[s] |= slot_filled(&in.at[i], s);
     value_done(&in);
     if (!k)
         k = absent_result(ev, call, g, present, ret);
@@ -79,31 +79,56 @@ err_kind call_absent(eval *ev, const ast *call, const grid *g, value *ret)
     return k;
 }
 
-static void mark_present(const range_input *r, const grid *g, const sample_vec *samples, bool *present)
+typedef vec(int64_t) time_vec;
+
+/* Steps whose window holds one of the times. */
+static void mark_present(const range_input *r, const grid *g, const time_vec *times, bool *present)
 {
     size_t next = 0;
     for (size_t s = 0; s < g->n; s++) {
         int64_t end = range_end(r, g, s);
-        while (next < samples->len && samples->at[next].t_ms <= end)
+        while (next < times->len && times->at[next] <= end)
             next++;
-        if (next > 0 && samples->at[next - 1].t_ms > end - r->range_ms)
+        if (next > 0 && times->at[next - 1] > end - r->range_ms - r->ev->closed_ranges)
             present[s] = true;
     }
+}
+
+/* Floats and histograms alike; each kind in its own order of time. */
+CHECKED static err_kind mark_series(range_input *r, size_t i, const grid *g, bool *present)
+{
+    AUTO(arena_done) arena a = ARENA_INIT(EVAL_SERIES_MAX_BYTES);
+    sample_vec samples = { 0 };
+    histogram_vec histograms = { 0 };
+    time_vec times = { 0 };
+    err_kind k = range_read(r, i, &samples);
+    if (!k)
+        k = range_read_histograms(r, i, &a, &histograms);
+    if (!k && vec_reserve(&times, samples.len + histograms.len))
+        k = err_nomem(r->ev->e);
+    for (size_t s = 0; !k && s < samples.len; s++)
+        times.at[times.len++] = samples.at[s].t_ms;
+    if (!k)
+        mark_present(r, g, &times, present);
+    vec_clear(&times);
+    for (size_t s = 0; !k && s < histograms.len; s++)
+        times.at[times.len++] = histograms.at[s].t_ms;
+    if (!k)
+        mark_present(r, g, &times, present);
+    vec_done(&samples);
+    vec_done(&histograms);
+    vec_done(&times);
+    return k;
 }
 
 err_kind call_absent_over_time(eval *ev, const ast *call, const grid *g, value *ret)
 {
     range_input r = { 0 };
-    sample_vec samples = { 0 };
     bool *present = mem_calloc(g->n, sizeof *present);
     err_kind k = present ? range_open(&r, ev, call->call.args[0], g) : err_nomem(ev->e);
-    for (size_t i = 0; !k && i < r.len; i++) {
-        k = range_read(&r, i, &samples);
-        if (!k)
-            mark_present(&r, g, &samples, present);
-    }
+    for (size_t i = 0; !k && i < r.len; i++)
+        k = mark_series(&r, i, g, present);
     range_done(&r);
-    vec_done(&samples);
     if (!k)
         k = absent_result(ev, call, g, present, ret);
     mem_free(present);
@@ -126,26 +151,12 @@ static int down(const void *a, const void *b)
     return isnan(x) || isnan(y) ? isnan(x) - isnan(y) : (x < y) - (x > y);
 }
 
-/* Empty slots (of `a and b`, say) must not meet the comparison: they look like NaN. */
-static void drop_empty(value *v)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < v->len; i++) {
-        if (slots_all_empty(v->at[i].v, v->steps)) {
-            mem_free(v->at[i].v);
-            v->ev->live -= v->steps;
-        } else {
-            v->at[kept++] = v->at[i];
-        }
-    }
-    v->len = kept;
-}
-
 static err_kind sort_by(eval *ev, const ast *call, const grid *g, int (*order)(const void *, const void *), value *ret)
 {
     if (eval_node(ev, call->call.args[0], g, ret))
         return ev->e->kind;
-    drop_empty(ret);
+    value_drop_histograms(ret); /* they have no order */
+    value_drop_empty(ret);      /* an empty slot would look like NaN */
     if (ev->instant && ret->len > 1)
         qsort(ret->at, ret->len, sizeof *ret->at, order); /* glibc's qsort is a merge sort: stable */
     else if (!ev->instant)
@@ -212,13 +223,3 @@ static err_kind sort_by_labels(eval *ev, const ast *call, const grid *g, bool de
 
 err_kind call_sort_by_label(eval *ev, const ast *call, const grid *g, value *ret) { return sort_by_labels(ev, call, g, false, ret); }
 err_kind call_sort_by_label_desc(eval *ev, const ast *call, const grid *g, value *ret) { return sort_by_labels(ev, call, g, true, ret); }
-
-/* Functions of native histograms ignore plain numbers; until such histograms are stored, all are plain. */
-err_kind call_native_only(eval *ev, const ast *call, const grid *g, value *ret)
-{
-    value in = { 0 };
-    err_kind k = eval_node(ev, call->call.args[call->call.count - 1], g, &in);
-    value_done(&in);
-    value_init(ret, ev, PROMQL_VECTOR, g->n);
-    return k;
-}
