@@ -5,10 +5,25 @@
 #include <stdio.h>
 
 typedef struct query_cmd_options {
-    const char *data, *time, *start, *end;
+    const char *data, *time, *start, *end, *features;
     int64_t step_ms;
     bool json, explain;
 } query_cmd_options;
+
+unsigned features_parse(const char *list)
+{
+    unsigned bits = 0;
+    str rest = str_from(list), name;
+    AUTO(buf_done) buf known = BUF_INIT(1000);
+    promql_feature_list(&known);
+    while (str_split(&rest, ',', &name)) {
+        unsigned bit = promql_feature(str_trim(name));
+        if (!bit)
+            log_warn("unknown feature, going on without it", KV_STR("feature", name), KV_STR("known", buf_str(&known)));
+        bits |= bit;
+    }
+    return bits;
+}
 
 static void print_cost(const query_result *r, bool json)
 {
@@ -25,7 +40,7 @@ static int ask(store *s, const query_cmd_options *o, const char *expr, int64_t a
 {
     err e = { 0 };
     query_result r = { 0 };
-    query_engine *q = query_engine_new(s, NULL);
+    query_engine *q = query_engine_new(s, &(query_options){ .features = features_parse(o->features) });
     if (!q)
         return EXIT_FAILED;
     query_request ask_for = { .expr = str_from(expr), .from_ms = o->start ? from : at, .to_ms = o->start ? to : at,
@@ -74,6 +89,7 @@ static int run(int argc, char **argv)
 
 static const option_row options[] = {
     { "data", OPTION_TEXT, offsetof(query_cmd_options, data), "DIR", "galen's data folder (default ./galen-data)" },
+    { "enable-feature", OPTION_TEXT, offsetof(query_cmd_options, features), "LIST", "experimental PromQL, named as in Prometheus" },
     { "time", OPTION_TEXT, offsetof(query_cmd_options, time), "TIME", "evaluate at this time, RFC 3339 or Unix seconds (default now)" },
     { "start", OPTION_TEXT, offsetof(query_cmd_options, start), "TIME", "a range query from here" },
     { "end", OPTION_TEXT, offsetof(query_cmd_options, end), "TIME", "… to here (default now)" },

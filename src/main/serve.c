@@ -25,7 +25,7 @@
 
 typedef struct serve_options {
     settings_files files;
-    const char *data, *listen, *features, *log_level;
+    const char *data, *listen, *features, *query_compat, *log_level;
     int64_t retention_ms;
     bool log_json;
 } serve_options;
@@ -199,21 +199,6 @@ static err_kind open_data(house *h, err *e)
     return OK;
 }
 
-/* "a,b": Prometheus's names. One that is not known is only warned about, since Prometheus has features that mean
- * nothing here and its command lines should work. */
-static unsigned parse_features(const char *list)
-{
-    unsigned bits = 0;
-    str rest = str_from(list), name;
-    while (str_split(&rest, ',', &name)) {
-        unsigned bit = promql_feature(str_trim(name));
-        if (!bit)
-            log_warn("unknown feature, going on without it", KV_STR("feature", name));
-        bits |= bit;
-    }
-    return bits;
-}
-
 /* store.remote: questions go where the samples go. */
 static err_kind ask_remote(house *h, err *e)
 {
@@ -234,7 +219,7 @@ static err_kind open_store(house *h, err *e)
     char path[FILE_PATH_MAX];
     store_recovery recovery = { 0 };
     const settings *s = h->settings;
-    unsigned features = parse_features(h->options->features);
+    unsigned features = features_parse(h->options->features);
     err_kind k = file_join(path, h->options->data, "store", e);
     if (k)
         return k;
@@ -251,7 +236,7 @@ static err_kind open_store(house *h, err *e)
     query_options q = { .lookback_ms = s->query.lookback_ms, .timeout_ms = s->query.timeout_ms,
                         .max_samples = (size_t)s->query.max_samples, .max_series = (size_t)s->query.max_series,
                         .max_points = (size_t)s->query.max_points, .max_memory_bytes = (size_t)s->query.max_memory,
-                        .features = features };
+                        .features = features, .compat = h->options->query_compat && strcmp(h->options->query_compat, "2") == 0 ? 2 : 3 };
     h->query = query_engine_new(h->store, &q);
     if (!h->query)
         return err_nomem(e);
@@ -587,6 +572,10 @@ static int run(int argc, char **argv)
         fprintf(stderr, "galen: %s\nHint: `galen serve --help` lists the flags.\n", n > 0 ? "serve takes no arguments" : "--log.level is error, warn, info or debug");
         return EXIT_USAGE;
     }
+    if (o.query_compat && strcmp(o.query_compat, "2") != 0 && strcmp(o.query_compat, "3") != 0) {
+        fprintf(stderr, "galen: --query.compat is 2 or 3\nHint: `galen serve --help` lists the flags.\n");
+        return EXIT_USAGE;
+    }
     if (o.log_level)
         log_set_level(level);
     log_set_json(o.log_json);
@@ -615,6 +604,7 @@ static const option_row options[] = {
     { "prometheus.config", OPTION_TEXT, offsetof(serve_options, files.prometheus), "FILE", "prometheus.yml, unchanged: its targets and rules only" },
     { "alertmanager.config", OPTION_TEXT, offsetof(serve_options, files.alertmanager), "FILE", "alertmanager.yml, unchanged" },
     { "enable-feature", OPTION_TEXT, offsetof(serve_options, features), "LIST", "experimental PromQL, named as in Prometheus" },
+    { "query.compat", OPTION_TEXT, offsetof(serve_options, query_compat), "2|3", "ranges of that Prometheus: 2 is closed on both sides (default 3)" },
     { "log.level", OPTION_TEXT, offsetof(serve_options, log_level), "LEVEL", "error, warn, info or debug (default info)" },
     { "log.json", OPTION_SWITCH, offsetof(serve_options, log_json), NULL, "log in JSON instead of logfmt" },
 };
