@@ -15,7 +15,7 @@ if (!url?.startsWith('http')) {
   console.error('usage: node tests/page.mjs URL [--screenshots DIR]')
   process.exit(2)
 }
-const TABS = ['overview', 'watch', 'query', 'alert', 'diagnose', 'heal', 'audit']
+const TABS = ['overview', 'watch', 'store', 'query', 'alert', 'diagnose', 'heal', 'audit']
 const DESKTOP = { width: 1280, height: 800 }, PHONE = { width: 390, height: 844 }
 
 let passed = 0, failed = 0

@@ -13,11 +13,12 @@ import { DiagnoseView } from './views/diagnose'
 import { HealView } from './views/heal'
 import { OverviewView } from './views/overview'
 import { QueryView } from './views/query'
+import { StoreView } from './views/store'
 import { WatchView } from './views/watch'
 import './style.css'
 
 const views: Record<Tab, () => preact.JSX.Element | null> = {
-  overview: OverviewView, watch: WatchView, query: QueryView, alert: AlertView,
+  overview: OverviewView, watch: WatchView, store: StoreView, query: QueryView, alert: AlertView,
   diagnose: DiagnoseView, heal: HealView, audit: AuditView,
 }
 

@@ -1,7 +1,7 @@
 /* The address bar is the page's only memory of where we are: #/tab[/id][?key=value…]. */
 import { signal } from '@preact/signals'
 
-export const TABS = ['overview', 'watch', 'query', 'alert', 'diagnose', 'heal', 'audit'] as const
+export const TABS = ['overview', 'watch', 'store', 'query', 'alert', 'diagnose', 'heal', 'audit'] as const
 export type Tab = (typeof TABS)[number]
 export interface Route { tab: Tab; id: string; params: Record<string, string> }
 

@@ -114,3 +114,21 @@ export interface Overview {
 
 export interface PromSeries { metric: Record<string, string>; values?: [number, string][]; value?: [number, string] }
 export interface PromResult { resultType: 'matrix' | 'vector' | 'scalar' | 'string'; result: PromSeries[] | [number, string] }
+
+/* ---- /api/galen/v1/store ---- */
+export interface TopRow { name: string; value: number }
+export interface StoreBlock {
+  number: number; min_t_ms: number | null; max_t_ms: number | null
+  series: number; samples: number; bytes: number; deleted: number; damaged: boolean
+}
+export interface StoreReport {
+  head: { series: number; samples: number; chunks: number }
+  log: { segments: number; bytes: number; errors_total: number }
+  disk: { blocks: number; bytes: number; samples: number; bytes_per_sample: number | null }
+  min_t_ms: number | null; max_t_ms: number | null
+  limits: Partial<Record<'retention_ms' | 'retention_bytes' | 'out_of_order_ms' | 'max_series' | 'max_series_per_metric' |
+    'max_series_per_target' | 'memory_bytes' | 'tier_5m_ms' | 'tier_1h_ms', number | null>>
+  refused_total: number
+  top: Partial<Record<'metric' | 'target' | 'label_values' | 'label_bytes' | 'pair', TopRow[]>>
+  blocks: StoreBlock[]
+}
