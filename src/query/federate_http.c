@@ -5,7 +5,6 @@
  * series lacks them; `instance` is always there, so that the scraper with honor_labels does not add its own. Families
  * come sorted by name, as "untyped": what the engine called them is in the engine's own page. */
 #include "query/api.h"
-#include "query/store_seam.h"
 #include <stdlib.h>
 
 #define FEDERATE_ARENA_MAX ((size_t)256 << 20)
@@ -165,7 +164,7 @@ CHECKED static err_kind put_newest(page *p, const found *f, err *e)
     histogram_vec histograms = { 0 };
     p->samples.len = 0;
     err_kind k = store_select_samples(f->sel, f->at, &p->samples, e);
-    if (!k && STORE_HAS(store_select_has_histograms) && store_select_has_histograms(f->sel, f->at))
+    if (!k && store_select_has_histograms(f->sel, f->at))
         k = store_select_histograms(f->sel, f->at, &a, &histograms, e);
     const sample *s = k || !p->samples.len ? NULL : &vec_last(&p->samples);
     const histogram_sample *h = k || !histograms.len ? NULL : &vec_last(&histograms);

@@ -387,16 +387,8 @@ static void write_pretty(const ast *root, buf *out)
         out->failed = text.failed;
 }
 
-/* Exemplars are not stored; the question is still checked. */
-static void write_nothing(const ast *root, buf *out)
-{
-    UNUSED(root);
-    buf_append(out, STR("[]"));
-}
-
 static void run_format(job *j) { run_parse(j, write_pretty); }
 static void run_tree(job *j) { run_parse(j, ast_write_json); }
-static void run_exemplars(job *j) { run_parse(j, write_nothing); }
 
 static void start_parse(http_request *req, job_run run)
 {
@@ -411,13 +403,6 @@ static void start_parse(http_request *req, job_run run)
 
 void page_format_query(http_request *req) { start_parse(req, run_format); }
 void page_parse_query(http_request *req) { start_parse(req, run_tree); }
-
-void page_query_exemplars(http_request *req)
-{
-    int64_t from, to;
-    if (api_time(req, "start", false, API_MIN_TIME_MS, &from) && api_time(req, "end", false, API_MAX_TIME_MS, &to))
-        start_parse(req, run_exemplars);
-}
 
 /* ---- the room's HTTP side ---- */
 

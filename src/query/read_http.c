@@ -8,7 +8,6 @@
 #include "base/regex.h"
 #include "query/api.h"
 #include "query/read_chunk.h"
-#include "query/store_seam.h"
 #include <snappy-c.h>
 #include <stdlib.h>
 
@@ -107,7 +106,7 @@ CHECKED static err_kind read_series(reader *r, store_selection *sel, size_t i, l
         return err_set(e, ERR_CANCELED, "query was canceled");
     if (with_external(r, store_select_labels(sel, i), ret, e) || store_select_samples(sel, i, &r->samples, e))
         return e->kind;
-    if (STORE_HAS(store_select_has_histograms) && store_select_has_histograms(sel, i) &&
+    if (store_select_has_histograms(sel, i) &&
         store_select_histograms(sel, i, &r->series, &r->histograms, e))
         return e->kind;
     r->samples_read += r->samples.len + r->histograms.len;
