@@ -67,7 +67,8 @@ void store_cmd_sets_done(store_cmd_sets *s)
 }
 
 static const verb *const parts[] = { &verb_store_info,   &verb_store_verify,   &verb_store_repair, &verb_store_export,
-                                    &verb_store_import, &verb_store_snapshot, &verb_store_backup, &verb_store_restore };
+                                    &verb_store_import, &verb_store_snapshot, &verb_store_backup, &verb_store_restore,
+                                    &verb_store_delete, &verb_store_clean };
 
 static int run(int argc, char **argv) { return options_run_part(&verb_store, argc, argv); }
 

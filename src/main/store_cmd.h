@@ -3,7 +3,8 @@
 #include "main/options.h"
 #include "store/store.h"
 
-extern const verb verb_store_info, verb_store_verify, verb_store_repair, verb_store_export, verb_store_import, verb_store_snapshot, verb_store_backup, verb_store_restore;
+extern const verb verb_store_info, verb_store_verify, verb_store_repair, verb_store_export, verb_store_import, verb_store_snapshot, verb_store_backup, verb_store_restore,
+                  verb_store_delete, verb_store_clean;
 
 /* DATA/store, opened; what recovery found out is told on stderr. `write` takes the LOCK, so no galen may run on it. Nothing
  * is expired: how long samples are kept is for `galen serve` to say. On an error it is told and the exit code returned;
