@@ -170,7 +170,8 @@ static err_kind take_block(store_selection *sel, size_t i, const matcher *m, siz
     const select_from *f = &sel->blocks.at[i];
     size_t first = sel->parts.len;
     err_kind k = select_block(sel, (uint32_t)i, m, n, e);
-    return k ? k : end_run(sel, first, true, (select_source){ .path = str_from(f->b->path), .tier = f->tier }, e);
+    /* The label of a tier is not shown any more, and without it the order may be another. */
+    return k ? k : end_run(sel, first, f->tier == STORE_TIER_RAW, (select_source){ .path = str_from(f->b->path), .tier = f->tier }, e);
 }
 
 static err_kind select_fill(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
@@ -195,8 +196,7 @@ err_kind store_select_with(store *s, const matcher *m, size_t n, int64_t from_ms
     sel->to_ms = to_ms;
     if (limits)
         sel->limits = *limits;
-    if (hints)
-        sel->hints = *hints;
+    sel->hints = hints ? *hints : (select_hints){ .tier = STORE_TIER_RAW };
     err_kind k = select_fill(s, sel, m, n, e);
     if (k)
         store_select_free(sel);

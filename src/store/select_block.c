@@ -80,19 +80,21 @@ static err_kind take_column(store_selection *sel, uint32_t source, const matcher
     return k;
 }
 
-/* sums[first, middle) and counts[middle, len) are each in the order of their labels: pair them, the rest goes. */
+/* sums[first, middle) and counts[middle, len) are in the same order: pair them, the rest goes. */
 static void pair_means(store_selection *sel, size_t first, size_t middle)
 {
-    size_t kept = first, j = middle, len = sel->parts.len;
+    size_t kept = first, next = middle, len = sel->parts.len;
     for (size_t i = first; i < middle; i++) {
         part p = sel->parts.at[i];
-        while (j < len && labels_cmp(sel->parts.at[j].labels, p.labels) < 0)
+        size_t j = next;
+        while (j < len && !labels_eq(sel->parts.at[j].labels, p.labels))
             j++;
-        if (j == len || !labels_eq(sel->parts.at[j].labels, p.labels))
+        if (j == len)
             continue;
         p.counts = sel->parts.at[j].at;
         p.counts_len = sel->parts.at[j].len;
         sel->parts.at[kept++] = p;
+        next = j + 1;
     }
     sel->parts.len = kept;
 }

@@ -60,7 +60,8 @@ typedef struct select_stats { uint64_t series, samples, chunks, blocks; uint64_t
 /* Roll-ups of samples: one point a 5 m or 1 h window for each of min, max, sum, count, last and counter (the counter
  * without its resets). STORE_TIER_AUTO: raw samples as far back as they reach, before that the finest tier that does. */
 typedef enum store_tier { STORE_TIER_AUTO, STORE_TIER_RAW, STORE_TIER_5M, STORE_TIER_1H } store_tier;
-/* What the reader is going to do: lets the store read less. All zero: everything, in order, STORE_TIER_AUTO.
+/* What the reader is going to do: lets the store read less. All zero: everything, in order, STORE_TIER_AUTO;
+ * store_select, which has no hints, reads raw samples only.
  * `function` chooses what a roll-up's points are: the counter without its resets for rate, increase and irate (and the
  * points lie at the ends of their windows, so any range of two windows and more works), min, max, sum, count or the mean
  * for their _over_time, else the last sample. For count_over_time a sample then is a number to add up, 1 for a raw one:
