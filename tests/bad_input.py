@@ -393,6 +393,9 @@ TARGETS = {
     "hangs-up": (lambda t, s: None, r"closed|broke|reset|without an answer"),
     "error-500": (answer(b"oh no", status="500 Internal Server Error"), r"500"),
     "cut-off": (lambda t, s: t.send(s, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\na_metric 1\n"), r"ended|complete|cut|closed"),
+    "label-flood": (answer(b"a{" + b",".join(b'l%d="v"' % i for i in range(100000)) + b"} 1\n"), r"labels"),
+    "protobuf-garbage": (answer(b"\x7f" + b"\xff" * 300, "Content-Type: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n"), r"protobuf"),
+    "protobuf-cut": (answer(b"\x09\x0a\x01a\x22\x04", "Content-Type: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n"), r"protobuf"),
     "redirects": (answer(b"", "Connection: close\r\nLocation: /metrics\r\n", "302 Found"), r"redirect|302"),
 }
 
@@ -528,7 +531,62 @@ def api(galen):
     ask("remote write: a protobuf that is none", 400, [], "/api/v1/write", method="POST", body=b"\x05\x10hello", headers={"Content-Encoding": "snappy"})
     ask("remote write: an unknown encoding", (400, 415, 501), [], "/api/v1/write", method="POST", body=b"x", headers={"Content-Encoding": "br"})
     ask("remote write: no body", (200, 204, 400), [], "/api/v1/write", method="POST")
+    for name, codes, body, headers in write_floods():
+        ask(f"remote write: {name}", codes, [], "/api/v1/write", method="POST", body=body, headers=headers)
     check("api: galen is still healthy", galen.healthy())
+
+
+def pb_bytes(number, content):
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(n):
+    out = b""
+    while n >= 128:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def snappy(raw):
+    """Snappy's block format with literals only."""
+    out = varint(len(raw))
+    for i in range(0, len(raw), 65536):
+        piece = raw[i:i + 65536]
+        out += b"\xf4" + struct.pack("<H", len(piece) - 1) + piece
+    return out
+
+
+def write_floods():
+    """Requests that are well packed and mean harm: the reason must come, and nothing may grow."""
+    plain = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+    v2 = dict(plain, **{"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"})
+    name = pb_bytes(1, b"__name__") + pb_bytes(2, b"flood")
+    sample = pb_bytes(2, b"\x09" + struct.pack("<d", 1) + b"\x10" + varint(int(time.time() * 1000)))
+    labels = b"".join(pb_bytes(1, pb_bytes(1, b"l%d" % i) + pb_bytes(2, b"v")) for i in range(100000))
+    long = pb_bytes(1, pb_bytes(1, b"l") + pb_bytes(2, b"v" * (1 << 20)))
+    deep = b"\x08\x01"
+    for _ in range(2000):
+        deep = pb_bytes(15, deep)
+    buckets = pb_bytes(4, b"\x08\x05" + pb_bytes(12, b"\x02" * 1000000))
+    zeros = zlib.compressobj(9, zlib.DEFLATED, 31)
+    gzip_bomb = zeros.compress(bytes(64 << 20)) + zeros.compress(bytes(128 << 20)) + zeros.flush()
+    return [
+        ("a gzip bomb", 413, gzip_bomb, dict(plain, **{"Content-Encoding": "gzip"})),
+        ("damaged zstd", 400, b"\x28\xb5\x2f\xfd" + b"\xff" * 40, dict(plain, **{"Content-Encoding": "zstd"})),
+        ("snappy that promises 4 GiB", (400, 413), varint((1 << 32) - 1) + b"\x00" * 20, plain),
+        ("a series with a hundred thousand labels", 400, snappy(pb_bytes(1, pb_bytes(1, name) + labels + sample)), plain),
+        ("a label of a megabyte", 400, snappy(pb_bytes(1, pb_bytes(1, name) + long + sample)), plain),
+        ("two million empty series", 413, snappy(b"\x0a\x00" * 2000000), plain),
+        ("two million empty symbols", 413, snappy(b"\x22\x00" * 2000000), v2),
+        ("messages nested in unknown fields", 204, snappy(deep), plain),
+        ("a group", 400, snappy(b"\x0b\x0c"), plain),
+        ("a histogram with a million buckets", 400, snappy(pb_bytes(1, pb_bytes(1, name) + buckets)), plain),
+        ("2.0 whose references lead nowhere", 400, snappy(b"\x22\x00" + pb_bytes(5, pb_bytes(1, b"\x05\x06") + sample)), v2),
+        ("2.0 whose first symbol is not empty", 400, snappy(pb_bytes(4, b"x") + pb_bytes(5, b"")), v2),
+        ("a content type that is not remote write", 415, b"{}", {"Content-Type": "application/json"}),
+        ("a version that does not exist", 415, b"", dict(plain, **{"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"})),
+    ]
 
 
 def crowd(galen):
