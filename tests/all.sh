@@ -84,6 +84,11 @@ if step build-asan build_asan; then
     step docs python3 tests/docs.py "$galen"
     with tests/page.mjs page tests/page.sh "$galen"
     step promtool tests/promtool.sh "$galen"
+    if command -v prometheus >/dev/null; then
+        step clients python3 tests/clients.py --galen "$galen"
+    else
+        skip clients "Debian's package prometheus is not installed"
+    fi
     if [ -d ../shared/conformance ]; then
         step conformance python3 tests/conformance.py --galen "$galen" --runners ../shared/conformance
     else

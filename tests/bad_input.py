@@ -533,6 +533,22 @@ def api(galen):
     ask("remote write: no body", (200, 204, 400), [], "/api/v1/write", method="POST")
     for name, codes, body, headers in write_floods():
         ask(f"remote write: {name}", codes, [], "/api/v1/write", method="POST", body=body, headers=headers)
+    ask("remote read: garbage", 400, ["snappy"], "/api/v1/read", method="POST", body=b"\xff" * 100)
+    ask("remote read: snappy that lies about its size", 400, ["unpacks to more"], "/api/v1/read", method="POST", body=b"\xff\xff\xff\xff\x0f" + b"a" * 50)
+    ask("remote read: a body of 10 MB", 413, [], "/api/v1/read", method="POST", body=b"a" * 10_000_000)
+    ask("a query of 10 MB", 413, [], "/api/v1/query", method="POST", body="query=" + "a" * 10_000_000, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    ask("a series question of 1000 selectors", 400, ["more than"], "/api/v1/series", method="POST", body="&".join(["match[]=up"] * 1000), headers=form)
+    ask("a selector of 5000 matchers", 400, ["bad_data"], "/api/v1/series", method="POST", body="match[]=" + q("{" + ",".join(f'l{i}=~"(a|b)*c{{1000}}{{1000}}"' for i in range(5000)) + "}"), headers=form)
+    ask("federation of a broken matcher", 400, ["parse error"], "/federate?match[]=" + q("up{"))
+    ask("federation of an expression", 400, [], "/federate?match[]=" + q("rate(up[5m])"))
+    ask("deleting nothing in particular", 400, ["no match[]"], "/api/v1/admin/tsdb/delete_series", method="POST")
+    ask("deleting everything by an empty matcher", 400, ["non-empty"], "/api/v1/admin/tsdb/delete_series?match[]=" + q('{x=~".*"}'), method="POST")
+    ask("deleting by GET", 405, [], "/api/v1/admin/tsdb/delete_series?match[]=up")
+    ask("deleting from another site's page", 403, ["Origin"], "/api/v1/admin/tsdb/delete_series?match[]=up", method="POST", headers={"Origin": "http://evil.example"})
+    ask("ending a query without the token", 401, ["token"], "/api/galen/v1/queries/1", method="DELETE")
+    ask("a limit that is none", 400, ["limit"], "/api/v1/status/tsdb?limit=-1")
+    ask("rules in pages of nothing", 400, ["group_limit"], "/api/v1/rules?group_limit=0")
     check("api: galen is still healthy", galen.healthy())
 
 
