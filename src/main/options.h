@@ -33,6 +33,8 @@ int options_parse(const verb *v, int argc, char **argv, void *target, char ***re
 void options_help(const verb *v);
 /* Run the part that argv[1] names. */
 int options_run_part(const verb *v, int argc, char **argv);
+/* Prometheus's name for "a counter's start becomes a sample of value 0". */
+#define FEATURE_CREATED_ZEROS "created-timestamp-zero-ingestion"
 /* "a,b" of --enable-feature, Prometheus's names, as promql_feature bits; NULL: none. One that is not known is only warned
  * about, since Prometheus has features that mean nothing here and its command lines should work. */
 unsigned features_parse(const char *list);

@@ -18,7 +18,7 @@ unsigned features_parse(const char *list)
     promql_feature_list(&known);
     while (str_split(&rest, ',', &name)) {
         unsigned bit = promql_feature(str_trim(name));
-        if (!bit)
+        if (!bit && !str_is(str_trim(name), FEATURE_CREATED_ZEROS))
             log_warn("unknown feature, going on without it", KV_STR("feature", name), KV_STR("known", buf_str(&known)));
         bits |= bit;
     }

@@ -199,6 +199,15 @@ static err_kind open_data(house *h, err *e)
     return OK;
 }
 
+static bool has_created_zeros(const char *list)
+{
+    str rest = str_from(list), name;
+    while (str_split(&rest, ',', &name))
+        if (str_is(str_trim(name), FEATURE_CREATED_ZEROS))
+            return true;
+    return false;
+}
+
 /* store.remote: questions go where the samples go. */
 static err_kind ask_remote(house *h, err *e)
 {
@@ -224,6 +233,10 @@ static err_kind open_store(house *h, err *e)
     if (k)
         return k;
     store_options o = { .dir = path, .wal_fsync_ms = s->store.wal_fsync_ms, .max_series = (size_t)s->store.max_series,
+                        .retention_bytes = s->store.retention_bytes, .out_of_order_ms = s->store.out_of_order_ms,
+                        .max_series_per_metric = (size_t)s->store.max_series_per_metric, .max_series_per_target = (size_t)s->store.max_series_per_target,
+                        .memory_bytes = (size_t)s->store.memory_bytes, .max_exemplars = (size_t)s->store.max_exemplars,
+                        .tier_5m_ms = s->store.tier_5m_ms, .tier_1h_ms = s->store.tier_1h_ms, .created_zeros = has_created_zeros(h->options->features),
                         .retention_ms = h->options->retention_ms != RETENTION_UNSET ? h->options->retention_ms
                                         : s->store_remote ? s->store_remote->buffer_ms : s->store.retention_ms };
     if ((k = store_open(&o, &h->store, &recovery, e)))
@@ -603,7 +616,7 @@ static const option_row options[] = {
     { "watch", OPTION_ON_OFF, offsetof(serve_options, files.watch_by_itself), "on|off", "watch this host and look for engines by itself (default on)" },
     { "prometheus.config", OPTION_TEXT, offsetof(serve_options, files.prometheus), "FILE", "prometheus.yml, unchanged: its targets and rules only" },
     { "alertmanager.config", OPTION_TEXT, offsetof(serve_options, files.alertmanager), "FILE", "alertmanager.yml, unchanged" },
-    { "enable-feature", OPTION_TEXT, offsetof(serve_options, features), "LIST", "experimental PromQL, named as in Prometheus" },
+    { "enable-feature", OPTION_TEXT, offsetof(serve_options, features), "LIST", "experimental PromQL and " FEATURE_CREATED_ZEROS ", named as in Prometheus" },
     { "query.compat", OPTION_TEXT, offsetof(serve_options, query_compat), "2|3", "ranges of that Prometheus: 2 is closed on both sides (default 3)" },
     { "log.level", OPTION_TEXT, offsetof(serve_options, log_level), "LEVEL", "error, warn, info or debug (default info)" },
     { "log.json", OPTION_SWITCH, offsetof(serve_options, log_json), NULL, "log in JSON instead of logfmt" },

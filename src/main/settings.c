@@ -16,7 +16,15 @@ static const config_field wal_fields[] = {
 typedef struct store_section { store_settings s; int64_t remote_queue_bytes; const yaml_node *wal, *external_labels, *remote_write, *remote; } store_section;
 static const config_field store_fields[] = {
     { "retention", CONFIG_DURATION, offsetof(store_section, s.retention_ms), .preset = "15d", .min = RETENTION_MIN_MS, .max = INT64_MAX, .help = "How long samples are kept." },
+    { "retention_size", CONFIG_SIZE, offsetof(store_section, s.retention_bytes), .preset = "0", .min = 0, .max = INT64_MAX, .help = "Blocks and log together; beyond it the oldest blocks go. 0: no limit." },
+    { "out_of_order_window", CONFIG_DURATION, offsetof(store_section, s.out_of_order_ms), .preset = "0s", .min = 0, .max = INT64_MAX, .help = "How far behind a series' newest sample one may come late." },
     { "max_series", CONFIG_INT, offsetof(store_section, s.max_series), .preset = "2000000", .min = 1000, .max = 1000000000, .help = "New series beyond this many are refused." },
+    { "max_series_per_metric", CONFIG_INT, offsetof(store_section, s.max_series_per_metric), .preset = "0", .min = 0, .max = 1000000000, .help = "The same for the series of one name. 0: no limit." },
+    { "max_series_per_target", CONFIG_INT, offsetof(store_section, s.max_series_per_target), .preset = "0", .min = 0, .max = 1000000000, .help = "The same for one job and instance. 0: no limit." },
+    { "memory", CONFIG_SIZE, offsetof(store_section, s.memory_bytes), .preset = "0", .min = 0, .max = INT64_MAX, .help = "What the newest samples and their series may take in memory; beyond it new series are refused. 0: no limit." },
+    { "max_exemplars", CONFIG_INT, offsetof(store_section, s.max_exemplars), .preset = "100000", .min = 1, .max = 100000000, .help = "Exemplars kept in memory; the oldest go first." },
+    { "tier_5m", CONFIG_DURATION, offsetof(store_section, s.tier_5m_ms), .preset = "0s", .min = 0, .max = INT64_MAX, .help = "How long roll-ups of 5 minutes are kept. 0s: none are made." },
+    { "tier_1h", CONFIG_DURATION, offsetof(store_section, s.tier_1h_ms), .preset = "0s", .min = 0, .max = INT64_MAX, .help = "How long roll-ups of 1 hour are kept. 0s: none are made." },
     { "external_labels", CONFIG_NODE, offsetof(store_section, external_labels), .help = "Labels that tell this galen's series from another's: {site: a}." },
     { "remote_write", CONFIG_NODE, offsetof(store_section, remote_write), .help = "Other stores to send all samples to; Prometheus's own schema." },
     { "remote", CONFIG_NODE, offsetof(store_section, remote), .help = "Keep samples in another store and ask it: {write_url, read_url, tenant}." },
@@ -115,6 +123,25 @@ static err_kind add_remotes(const yaml_doc *doc, const char *dir, settings *s, e
     return k || !more.len ? k : remote_configs_add(&s->remotes, &more, e);
 }
 
+/* storage.tsdb.out_of_order_time_window and storage.exemplars.max_exemplars, where prometheus.yml says them. */
+static err_kind prometheus_storage(const yaml_doc *doc, settings *s, err *e)
+{
+    const yaml_node *storage = yaml_get(doc->root, "storage");
+    const yaml_node *window = yaml_get(yaml_get(storage, "tsdb"), "out_of_order_time_window");
+    const yaml_node *exemplars = yaml_get(yaml_get(storage, "exemplars"), "max_exemplars");
+    str text;
+    int64_t n;
+    err_kind k = window ? config_duration(doc, window, &s->store.out_of_order_ms, e) : OK;
+    if (k || !exemplars)
+        return k;
+    if ((k = config_str(doc, exemplars, &s->arena, &text, e)))
+        return k;
+    if (!str_to_i64(text, &n) || n < 1 || n > 100000000)
+        return yaml_error(doc, exemplars, e, "max_exemplars is to be a number from 1 to 100000000");
+    s->store.max_exemplars = n;
+    return OK;
+}
+
 static err_kind prometheus_config(const char *path, settings *s, err *e)
 {
     AUTO(yaml_doc_freep) yaml_doc *doc = NULL;
@@ -124,6 +151,8 @@ static err_kind prometheus_config(const char *path, settings *s, err *e)
         return k;
     folder_of(path, dir);
     k = external_labels_parse(doc, yaml_get(yaml_get(doc->root, "global"), "external_labels"), &s->arena, &s->external_labels, e);
+    if (!k)
+        k = prometheus_storage(doc, s, e);
     if (!k)
         k = add_remotes(doc, dir, s, e);
     if (!k)
@@ -177,7 +206,15 @@ bool settings_need_restart(const settings *running, const settings *fresh, char 
         { "face.cors_origin", same_text(a->face.cors_origin, b->face.cors_origin) },
         { "face.insecure", a->face.insecure == b->face.insecure },
         { "store.retention", a->store.retention_ms == b->store.retention_ms },
+        { "store.retention_size", a->store.retention_bytes == b->store.retention_bytes },
+        { "store.out_of_order_window", a->store.out_of_order_ms == b->store.out_of_order_ms },
         { "store.max_series", a->store.max_series == b->store.max_series },
+        { "store.max_series_per_metric", a->store.max_series_per_metric == b->store.max_series_per_metric },
+        { "store.max_series_per_target", a->store.max_series_per_target == b->store.max_series_per_target },
+        { "store.memory", a->store.memory_bytes == b->store.memory_bytes },
+        { "store.max_exemplars", a->store.max_exemplars == b->store.max_exemplars },
+        { "store.tier_5m", a->store.tier_5m_ms == b->store.tier_5m_ms },
+        { "store.tier_1h", a->store.tier_1h_ms == b->store.tier_1h_ms },
         { "store.wal.fsync", a->store.wal_fsync_ms == b->store.wal_fsync_ms },
         { "store.remote", fingerprint_of(a->store_remote) == fingerprint_of(b->store_remote) },
         { "store.remote_queue_size", a->remote_queue_bytes == b->remote_queue_bytes },

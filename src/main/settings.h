@@ -17,7 +17,10 @@ typedef struct settings_files {
 } settings_files;
 
 typedef struct face_settings { const char *listen, *external_url, *cors_origin; bool insecure; } face_settings;
-typedef struct store_settings { int64_t retention_ms, wal_fsync_ms, max_series; } store_settings;
+typedef struct store_settings {
+    int64_t retention_ms, wal_fsync_ms, out_of_order_ms, retention_bytes, memory_bytes;
+    int64_t max_series, max_series_per_metric, max_series_per_target, max_exemplars, tier_5m_ms, tier_1h_ms;
+} store_settings;
 typedef struct query_settings { int64_t lookback_ms, timeout_ms, max_samples, max_series, max_points, max_memory, threads; } query_settings;
 
 typedef struct settings {
