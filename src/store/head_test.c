@@ -363,3 +363,170 @@ TEST(store_exemplars_survive_any_failed_allocation)
             break;
     }
 }
+
+/* ---- native histograms ---- */
+
+/* {count, two buckets}: enough to tell one from another. */
+typedef struct small_histogram { histogram h; histogram_span span; double buckets[2]; } small_histogram;
+
+static void small_make(small_histogram *x, double n)
+{
+    *x = (small_histogram){ .span = { 0, 2 }, .buckets = { n, 1 } };
+    x->h = (histogram){ .schema = 1, .zero_threshold = 0.001, .count = n + 1, .sum = n / 2, .integer = true, .positive = { &x->span, 1, x->buckets, 2 } };
+}
+
+static err_kind put_small(store *s, const char *name, int64_t t_ms, double n)
+{
+    small_histogram x;
+    rows r = { 0 };
+    small_make(&x, n);
+    add_row(&r, name, 1, t_ms, 0);
+    r.at[0].histogram = &x.h;
+    return store_append(s, r.at, 1, NULL, NULL);
+}
+
+/* "10=3 20=4": seconds after NOW and counts. One of two static buffers. */
+static const char *histograms_of(store *s, const char *name)
+{
+    static char out[2][4000];
+    static int turn;
+    char *p = out[turn ^= 1];
+    matcher m[] = { { METRIC_NAME, str_from(name), MATCH_EQ, NULL } };
+    AUTO(store_select_freep) store_selection *sel = NULL;
+    arena a = ARENA_INIT(16u << 20);
+    histogram_vec got = { 0 };
+    size_t used = 0;
+    CHECK_EQ(store_select(s, m, 1, INT64_MIN, INT64_MAX, NULL, &sel, NULL), OK);
+    p[0] = '\0';
+    for (size_t i = 0; i < store_select_len(sel); i++) {
+        CHECK_EQ(store_select_histograms(sel, i, &a, &got, NULL), OK);
+        CHECK_EQ(store_select_has_histograms(sel, i), got.len > 0);
+    }
+    for (size_t i = 0; i < got.len; i++) {
+        small_histogram want;
+        small_make(&want, got.at[i].h->count - 1);
+        CHECK(histogram_eq(got.at[i].h, &want.h) || got.at[i].h->count == 0);
+        used += (size_t)snprintf(p + used, sizeof out[0] - used, "%s%d=%g", used ? " " : "", (int)((got.at[i].t_ms - NOW) / 1000), got.at[i].h->count);
+    }
+    vec_done(&got);
+    arena_done(&a);
+    return p;
+}
+
+TEST(store_judges_histograms_like_floats)
+{
+    const char *dir = test_dir();
+    store *s = open_with_window(dir, 60000);
+    static const struct { const char *what; int64_t t; double n; bool is_float; err_kind want; } steps[] = {
+        { "the first",                           10, 1, false, OK },
+        { "the same again",                      10, 1, false, OK },
+        { "another at that time",                10, 2, false, ERR_DUPLICATE },
+        { "a float at that time",                10, 2, true,  ERR_DUPLICATE },
+        { "a newer one",                         20, 3, false, OK },
+        { "a float after it",                    30, 4, true,  OK },
+        { "a histogram at the float's time",     30, 4, false, ERR_DUPLICATE },
+        { "a histogram again",                   40, 5, false, OK },
+        { "a late histogram",                    35, 6, false, OK },
+        { "a late float",                        15, 7, true,  OK },
+        { "the late histogram again",            35, 6, false, OK },
+        { "another late histogram there",        35, 8, false, ERR_DUPLICATE },
+        { "behind the window",                  -21, 8, false, ERR_OUT_OF_ORDER },
+    };
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        int64_t t = NOW + steps[i].t * 1000;
+        CHECK_MSG((steps[i].is_float ? put(s, "h", 1, t, steps[i].n) : put_small(s, "h", t, steps[i].n)) == steps[i].want, "%s", steps[i].what);
+    }
+    const char *histograms = "10=2 20=4 35=7 40=6", *floats = "w1:1790000015000=7,1790000030000=4";
+    CHECK_STR(str_from(histograms_of(s, "h")), histograms);
+    CHECK_STR(str_from(all(s, "h")), floats);
+    close_store(s);
+    s = open_with_window(dir, 60000); /* replayed */
+    CHECK_STR(str_from(histograms_of(s, "h")), histograms);
+    CHECK_STR(str_from(all(s, "h")), floats);
+    CHECK_EQ(put_small(s, "h", NOW + 40000, 5), OK); /* the state of the run came back */
+    CHECK_EQ(put_small(s, "h", NOW + 40000, 6), ERR_DUPLICATE);
+    CHECK_EQ(put_small(s, "h", NOW + 50000, 6), OK);
+    close_store(s);
+}
+
+/* Through blocks and checkpoints: what is in both is seen once. */
+TEST(store_keeps_histograms_through_flush_and_crash)
+{
+    const char *dir = test_dir(), *copy = test_dir();
+    int64_t start = window_start(NOW, 2 * HOUR) - 6 * HOUR;
+    clock_fake(start);
+    store *s = open_with((store_options){ .dir = dir });
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(put_small(s, "h", start + i * 360000, i), OK);
+    clock_fake(NOW + 6 * HOUR);
+    char want[4000];
+    str_copy(want, sizeof want, str_from(histograms_of(s, "h")));
+    for (int round = 0; round < 2; round++) {
+        CHECK_EQ(store_flush(s, NULL), OK);
+        CHECK_STR(str_from(histograms_of(s, "h")), want);
+        copy_folder(dir, copy);
+        store *again = open_with((store_options){ .dir = copy });
+        CHECK_STR(str_from(histograms_of(again, "h")), want);
+        close_store(again);
+        CHECK_EQ(file_remove_tree(copy, NULL), OK);
+    }
+    CHECK(store_stats_get(s).blocks > 0);
+    close_store(s);
+}
+
+TEST(store_puts_an_empty_histogram_where_one_began)
+{
+    clock_fake(NOW);
+    store *s = open_with((store_options){ .dir = test_dir(), .created_zeros = true });
+    small_histogram x;
+    rows r = { 0 };
+    small_make(&x, 3);
+    add_row(&r, "h", 1, NOW + 20000, 0);
+    r.at[0].histogram = &x.h;
+    r.at[0].start_ms = NOW + 5000;
+    CHECK_EQ(store_append(s, r.at, 1, NULL, NULL), OK);
+    CHECK_STR(str_from(histograms_of(s, "h")), "5=0 20=4");
+    close_store(s);
+}
+
+TEST(store_refuses_histograms_that_make_no_sense)
+{
+    store *s = open_at(test_dir());
+    small_histogram x;
+    small_make(&x, 3);
+    x.h.positive.bucket_count = 1;
+    rows r = { 0 };
+    add_row(&r, "h", 1, NOW, 0);
+    r.at[0].histogram = &x.h;
+    err e = { 0 };
+    sink_result rejected = { 0 };
+    CHECK_EQ(store_append(s, r.at, 1, NULL, &e), ERR_INVALID);
+    CHECK_EQ(store_append(s, r.at, 1, &rejected, NULL), OK);
+    CHECK_EQ(rejected.limited, 1);
+    CHECK_EQ(rejected.first.kind, ERR_INVALID);
+    CHECK_STR(str_from(histograms_of(s, "h")), "");
+    close_store(s);
+}
+
+TEST(store_histograms_survive_any_failed_allocation)
+{
+    for (unsigned nth = 0;; nth++) {
+        const char *dir = test_dir();
+        store *s = open_with_window(dir, 60000);
+        fault_alloc(nth);
+        int kept = 0;
+        for (int i = 0; i < 6; i++)
+            kept += put_small(s, "h", NOW + (i == 4 ? 500 : i * 1000), i) == OK;
+        bool fired = fault_fired();
+        CHECK(kept == 6 || (fired && kept >= 4));
+        CHECK_EQ(store_stats_get(s).head_samples, kept);
+        char want[4000];
+        str_copy(want, sizeof want, str_from(histograms_of(s, "h")));
+        close_store(s);
+        s = open_with_window(dir, 60000);
+        CHECK_STR(str_from(histograms_of(s, "h")), want);
+        close_store(s);
+        if (!fired)
+            break;
+    }
+}
