@@ -80,6 +80,7 @@ if step build-asan build_asan; then
     with tests/store_faults.py store-faults python3 tests/store_faults.py "$galen" --flips 16
     with tests/pressure.py pressure python3 tests/pressure.py "$galen"
     with tests/differential.py differential python3 tests/differential.py "$galen" --cases 300
+    with tests/receive.py receive python3 tests/receive.py "$galen"
     with tests/bad_input.py bad-input python3 tests/bad_input.py --galen "$galen"
     step docs python3 tests/docs.py "$galen"
     with tests/page.mjs page tests/page.sh "$galen"

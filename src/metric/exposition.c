@@ -162,10 +162,10 @@ static err_kind read_skipped(exposition_parser *p, const char *end, err *e)
         str line = skip_blanks(next_line(&rest));
         if (!line.len || line.ptr[0] != '#' || is_end(p, line))
             continue;
-        if (vec_push(&p->hashes, hash_str(line, 0)))
-            return err_nomem(e);
         if (read_family_comment(p, line, e))
             return e ? e->kind : ERR_PARSE;
+        if (vec_push(&p->hashes, hash_str(line, 0)))
+            return err_nomem(e);
     }
     p->line_start = line_start;
     p->line = line_number;
@@ -185,9 +185,9 @@ static err_kind read_comment(exposition_parser *p, str line, err *e)
     }
     if (p->known && read_skipped(p, p->line_start, e))
         return e ? e->kind : ERR_PARSE;
-    if (vec_push(&p->hashes, hash))
-        return err_nomem(e);
-    return read_family_comment(p, line, e);
+    if (read_family_comment(p, line, e))
+        return e ? e->kind : ERR_PARSE;
+    return vec_push(&p->hashes, hash) ? err_nomem(e) : OK; /* a broken one is never known */
 }
 
 void exposition_know_comments(exposition_parser *p, const uint64_t *hashes, size_t n)
