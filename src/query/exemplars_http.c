@@ -6,7 +6,6 @@
 #include "base/regex.h"
 #include "query/api.h"
 #include "query/ast.h"
-#include "query/store_seam.h"
 
 #define EXEMPLARS_ARENA_MAX ((size_t)256 << 20)
 #define EXEMPLARS_MAX 100000
@@ -109,7 +108,7 @@ CHECKED static err_kind find(job *j, arena *a, exemplar_series **ret, size_t *re
     *ret_n = 0;
     if (promql_parse(j->query.expr, &j->arena, &root, e) || add_selectors(j, root, e))
         return e->kind;
-    if (j->set_count == 0 || !STORE_HAS(store_exemplars)) /* no set would mean all series */
+    if (j->set_count == 0) /* no set would mean all series */
         return OK;
     return store_exemplars(j->http->store, j->sets, j->set_count, j->query.from_ms, j->query.to_ms, a, ret, ret_n, e);
 }

@@ -478,3 +478,27 @@ TEST(a_running_query_is_listed_and_can_be_ended)
     CHECK_STR(str_from(b.body), "{\"queries\":[]}");
     bench_close(&b);
 }
+
+/* ---- exemplars ---- */
+
+TEST(exemplars_of_each_selector_are_listed)
+{
+    static const label series[] = { { STR_INIT("__name__"), STR_INIT("up") }, { STR_INIT("job"), STR_INIT("x") } };
+    static const label trace = { STR_INIT("trace_id"), STR_INIT("abc") };
+    bench b;
+    sink_result rejected = { 0 };
+    err e = { 0 };
+    bench_open(&b);
+    sample_sink sink = store_sink(b.store);
+    exemplar_row row = { .series = { series, 2 }, .exemplar = { { &trace, 1 }, 0.25, 1000500 } };
+    CHECK_OK(sink.append_exemplars(sink.ctx, &row, 1, &rejected, &e), e);
+    CHECK_EQ(rejected.appended, 1);
+    get_raw(&b, "/api/v1/query_exemplars?query=sum(rate(up{job=~\"x|z\"}[5m]))&start=1000&end=1001");
+    CHECK_STR(str_from(b.body), "{\"status\":\"success\",\"data\":[{\"seriesLabels\":{\"__name__\":\"up\",\"job\":\"x\"},"
+                                "\"exemplars\":[{\"labels\":{\"trace_id\":\"abc\"},\"value\":\"0.25\",\"timestamp\":1000.5}]}]}");
+    get_raw(&b, "/api/v1/query_exemplars?query=gone&start=1000&end=1001");
+    CHECK_STR(str_from(b.body), "{\"status\":\"success\",\"data\":[]}");
+    get_raw(&b, "/api/v1/query_exemplars?query=up&start=1001&end=1002");
+    CHECK_STR(str_from(b.body), "{\"status\":\"success\",\"data\":[]}");
+    bench_close(&b);
+}
