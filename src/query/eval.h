@@ -162,6 +162,8 @@ labels range_labels(const range_input *r, size_t i);
 bool range_drops_name(const range_input *r, size_t i);  /* delayed name removal: inside a subquery */
 CHECKED err_kind range_read(range_input *r, size_t i, sample_vec *out);
 int64_t range_end(const range_input *r, const grid *g, size_t step);    /* the window is (end - range_ms, end] */
+/* Anchored and smoothed selectors are for some functions only. ERR_EXEC. */
+CHECKED err_kind range_check_mode(const range_input *r, const ast *call);
 /* Series that need range_special: with native histograms, or all of an anchored or smoothed selector. */
 bool range_is_special(const range_input *r, size_t i);
 CHECKED err_kind range_special(range_input *r, size_t i, const ast *call, const ast *range_arg, double *const params[2], const grid *g, value *ret, bool *ret_any);

@@ -17,6 +17,25 @@ static void add(fixture *f, const char *name, const char *job, const char *le, i
     CHECK_OK(store_append(f->store, rows, n, NULL, &e), e);
 }
 
+/* A native histogram that grows by itself every 15 s. */
+static void add_native(fixture *f, const char *name, const char *job, size_t n)
+{
+    static const histogram_span span = { 0, 3 };
+    static double buckets[64][3];
+    histogram made[64];
+    label at[2] = { { METRIC_NAME, str_from(name) }, { STR("job"), str_from(job) } };
+    sample_row rows[64];
+    err e = { 0 };
+    CHECK(n <= COUNT_OF(rows));
+    for (size_t i = 0; i < n; i++) {
+        double k = (double)i + 1;
+        memcpy(buckets[i], (double[]){ k, 2 * k, k }, sizeof buckets[i]);
+        made[i] = (histogram){ .count = 5 * k, .sum = 6 * k, .zero_count = k, .zero_threshold = 0.001, .positive = { &span, 1, buckets[i], 3 } };
+        rows[i] = (sample_row){ .labels = { at, 2 }, .t_ms = (int64_t)i * 15000, .histogram = &made[i] };
+    }
+    CHECK_OK(store_append(f->store, rows, n, NULL, &e), e);
+}
+
 static fixture open_fixture(const query_options *o)
 {
     fixture f;
@@ -30,6 +49,9 @@ static fixture open_fixture(const query_options *o)
     add(&f, "reqs_total", "b", NULL, 15000, 40, 30);
     add(&f, "lat_bucket", "a", "0.5", 15000, 40, 1);
     add(&f, "lat_bucket", "a", "+Inf", 15000, 40, 2);
+    add(&f, "target_info", "a", NULL, 15000, 40, 1);
+    add_native(&f, "size", "a", 40);
+    add_native(&f, "size", "b", 40);
     return f;
 }
 
@@ -46,12 +68,15 @@ static const char *const expressions[] = {
     "max_over_time(sum(reqs_total)[5m:1m] offset 1m) and quantile(0.5, reqs_total) unless llm_requests_running",
     "count_values(\"v\", label_join(reqs_total, \"j\", \"-\", \"job\", \"le\")) + ignoring(v) group_right() reqs_total{job=~\"a|b.*\"}",
     "forecast(reqs_total[5m], 60) or slo_burn(reqs_total / 2000, 0.9) or llm_goodput(0.4, 0.4, rate(lat_bucket[5m]), rate(lat_bucket[5m]))",
+    "sum(rate(size[5m])) / 2 or -avg(size) or avg_over_time(sum(size)[5m:1m]) or size </ 1.5 or limit_ratio(0.5, size)",
+    "histogram_quantile(0.5, size) + on (job) histogram_count(size) or histogram_fraction(0, 1, increase(size[5m] smoothed)) or count_values(\"v\", size)",
+    "info(reqs_total, {x=~\".*\"}) or irate(size[5m]) or delta(size[5m] anchored) == size or size smoothed or changes(size[5m])",
     "sort_desc(quantile_over_time(0.5, reqs_total[5m])) - clamp(day_of_week(reqs_total), 0, 3)",
 };
 
 TEST(query_survives_any_failed_allocation)
 {
-    fixture f = open_fixture(NULL);
+    fixture f = open_fixture(&(query_options){ .features = PROMQL_EVERYTHING });
     for (size_t i = 0; i < 2 * COUNT_OF(expressions); i++) {
         str expr = str_from(expressions[i / 2]);
         for (unsigned nth = 0;; nth++) {
@@ -68,6 +93,81 @@ TEST(query_survives_any_failed_allocation)
         }
     }
     close_fixture(&f);
+}
+
+TEST(query_shows_native_histograms)
+{
+    fixture f = open_fixture(NULL);
+    AUTO(buf_done) buf text = BUF_INIT(1 << 16);
+    query_result r = { 0 };
+    err e = { 0 };
+    CHECK_OK(query_instant(f.engine, STR("size{job=\"a\"}"), 0, NULL, &r, &e), e);
+    query_result_json(&r, &text);
+    CHECK_STR(buf_str(&text), "{\"resultType\":\"vector\",\"result\":[{\"metric\":{\"__name__\":\"size\",\"job\":\"a\"},\"histogram\":[0,{\"count\":\"5\",\"sum\":\"6\","
+                              "\"buckets\":[[3,\"-0.001\",\"0.001\",\"1\"],[0,\"0.5\",\"1\",\"1\"],[0,\"1\",\"2\",\"2\"],[0,\"2\",\"4\",\"1\"]]}]}]}");
+    query_result_done(&r);
+    CHECK_OK(query_range(f.engine, STR("size{job=\"a\"} * 2"), 0, 15000, 15000, NULL, &r, &e), e);
+    CHECK_EQ(r.len, 1);
+    CHECK_EQ(r.series[0].histogram_count, 2);
+    CHECK_DOUBLE(r.series[0].histograms[1].h->count, 20);
+    query_result_done(&r);
+    char *shown = NULL;
+    size_t shown_len = 0;
+    FILE *out = open_memstream(&shown, &shown_len);
+    CHECK_OK(query_instant(f.engine, STR("size{job=\"b\"}"), 0, NULL, &r, &e), e);
+    CHECK_EQ(query_print(&r, out, false), 0);
+    fclose(out);
+    CHECK_STR(str_of(shown, shown_len), "size{job=\"b\"} => {count:5, sum:6, [-0.001,0.001]:1, (0.5,1]:1, (1,2]:2, (2,4]:1} @[0.000]\n");
+    free(shown);
+    query_result_done(&r);
+    close_fixture(&f);
+}
+
+/* Prometheus 2 took the samples at both ends of a window, and looked back one millisecond further. */
+TEST(query_compat_2_closes_ranges)
+{
+    static const struct { const char *ask; double three, two; } asks[] = {
+        { "count_over_time(reqs_total{job=\"a\"}[1m])", 4, 5 },
+        { "count_over_time(sum(reqs_total)[1m:15s])", 4, 5 },
+        { "increase(reqs_total{job=\"a\"}[1m])", 60, 60 },
+        { "count(reqs_total offset -5m) or vector(0)", 0, 2 }, /* the last sample is exactly five minutes old */
+        { "histogram_count(sum_over_time(size{job=\"a\"}[15s]))", 105, 205 },
+    };
+    for (int two = 0; two < 2; two++) {
+        fixture f = open_fixture(&(query_options){ .compat = two ? 2 : 3 });
+        for (size_t i = 0; i < COUNT_OF(asks); i++) {
+            double v = 0;
+            err e = { 0 };
+            int64_t at = i == 3 ? 585000 : 300000;
+            CHECK_OK(query_number(f.engine, str_from(asks[i].ask), at, &v, &e), e);
+            CHECK_MSG(v == (two ? asks[i].two : asks[i].three), "%s as in %d: %g", asks[i].ask, two ? 2 : 3, v);
+        }
+        close_fixture(&f);
+    }
+}
+
+TEST(query_features_are_refused_without_their_flags)
+{
+    static const struct { const char *ask, *name, *want; } asks[] = {
+        { "info(reqs_total)", "promql-experimental-functions", "function \"info\" is not enabled" },
+        { "limitk(1, reqs_total)", "promql-experimental-functions", "limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions" },
+        { "rate(reqs_total[1m] anchored)", "promql-extended-range-selectors", "anchored modifier is experimental and not enabled" },
+        { "reqs_total + fill(0) reqs_total", "promql-binop-fill-modifiers", "binop fill modifiers are experimental and not enabled" },
+    };
+    for (size_t i = 0; i < COUNT_OF(asks); i++)
+        for (int on = 0; on < 2; on++) {
+            unsigned bit = promql_feature(str_from(asks[i].name));
+            fixture f = open_fixture(&(query_options){ .features = on ? bit : PROMQL_EVERYTHING & ~bit });
+            query_result r = { 0 };
+            err e = { 0 };
+            err_kind k = query_instant(f.engine, str_from(asks[i].ask), 300000, NULL, &r, &e);
+            CHECK_MSG((k == OK) == (on == 1), "%s: %s", asks[i].ask, e.message);
+            if (!on)
+                CHECK_CONTAINS(str_from(e.message), asks[i].want);
+            query_result_done(&r);
+            close_fixture(&f);
+        }
+    CHECK_EQ(promql_feature(STR("promql-everything")), 0);
 }
 
 /* A NaN from outside may differ from the marker of an empty slot in its sign only. */

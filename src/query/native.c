@@ -259,6 +259,20 @@ static range_mode mode_of(const range_input *r)
     return r->node->kind == AST_MATRIX ? r->node->matrix.selector->selector.mode : RANGE_PLAIN;
 }
 
+err_kind range_check_mode(const range_input *r, const ast *call)
+{
+    static const char *const anchored[] = { "changes", "delta", "increase", "rate", "resets", NULL };
+    static const char *const smoothed[] = { "delta", "increase", "rate", NULL };
+    range_mode mode = mode_of(r);
+    if (mode == RANGE_PLAIN)
+        return OK;
+    for (const char *const *n = mode == RANGE_ANCHORED ? anchored : smoothed; *n; n++)
+        if (strcmp(*n, call->call.row->name) == 0)
+            return OK;
+    return mode == RANGE_ANCHORED ? eval_fail(r->ev, "anchored modifier can only be used with: changes, delta, increase, rate, resets - not with %s", call->call.row->name)
+                                  : eval_fail(r->ev, "smoothed modifier can only be used with: delta, increase, rate - not with %s", call->call.row->name);
+}
+
 bool range_is_special(const range_input *r, size_t i)
 {
     if (r->ev->closed_ranges || mode_of(r) != RANGE_PLAIN)

@@ -250,6 +250,8 @@ err_kind eval_range_call(eval *ev, const ast *call, const grid *g, value *ret)
     err_kind k = open_params(&s, ev, call, g, &range_arg);
     if (!k)
         k = range_open(&s.input, ev, range_arg, g);
+    if (!k)
+        k = range_check_mode(&s.input, call);
     for (size_t i = 0; !k && i < s.input.len; i++)
         k = run_series(&s, call, range_arg, i, g, ret);
     if (!k)

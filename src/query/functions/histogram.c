@@ -403,8 +403,10 @@ err_kind call_histogram_number(eval *ev, const ast *call, const grid *g, value *
     if (eval_node(ev, call->call.args[0], g, ret))
         return ev->e->kind;
     for (size_t i = 0; i < ret->len; i++)
-        for (size_t s = 0; s < ret->steps; s++)
-            ret->at[i].v[s] = ret->at[i].h && ret->at[i].h[s] ? fn(ret->at[i].h[s]) : EMPTY_SLOT;
+        for (size_t s = 0; s < ret->steps; s++) {
+            double v = ret->at[i].h && ret->at[i].h[s] ? fn(ret->at[i].h[s]) : EMPTY_SLOT;
+            ret->at[i].v[s] = isnan(v) && !slot_empty(v) ? NAN : v; /* a foreign NaN may be one change of sign away from an empty slot */
+        }
     value_drop_histograms(ret);
     value_drop_empty(ret);
     return value_drop_names(ret, false);

@@ -126,6 +126,8 @@ err_kind call_absent_over_time(eval *ev, const ast *call, const grid *g, value *
     range_input r = { 0 };
     bool *present = mem_calloc(g->n, sizeof *present);
     err_kind k = present ? range_open(&r, ev, call->call.args[0], g) : err_nomem(ev->e);
+    if (!k)
+        k = range_check_mode(&r, call);
     for (size_t i = 0; !k && i < r.len; i++)
         k = mark_series(&r, i, g, present);
     range_done(&r);
