@@ -125,6 +125,7 @@ void page_config(http_request *req);
 void page_flags(http_request *req);
 void page_walreplay(http_request *req);
 void page_features(http_request *req);
+void page_notifications(http_request *req);
 void page_federate(http_request *req);
 void page_remote_read(http_request *req);
 void page_delete_series(http_request *req);

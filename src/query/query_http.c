@@ -438,6 +438,7 @@ err_kind query_http_open(query_engine *q, store *s, http_server *server, net_pos
         { GET, "/api/v1/status/flags", page_flags, h, 0, 0 },
         { GET, "/api/v1/status/walreplay", page_walreplay, h, 0, 0 },
         { GET, "/api/v1/status/tsdb", page_tsdb, h, CORS, 0 },
+        { GET, "/api/v1/notifications", page_notifications, h, 0, 0 },
         { GET, "/api/v1/features", page_features, h, CORS, 0 },
     };
     h->cheap = query_engine_backend(q) ? NULL : cheap_new(); /* the network is never cheap */

@@ -142,6 +142,7 @@ static const struct { const char *path; int status; const char *want; } pages[] 
     { "/api/v1/query_exemplars?query=up&start=2&end=1", 400, "end timestamp must not be before start timestamp" },
     { "/api/v1/status/buildinfo", 200, "\"version\":" },
     { "/api/v1/status/runtimeinfo", 200, "\"storageRetention\":" },
+    { "/api/v1/notifications", 200, "\"data\":[]" },
     { "/api/v1/status/flags", 200, "\"data\":{}" },
     { "/api/v1/status/tsdb", 200, "\"numSeries\":5" },
     { "/api/v1/status/tsdb?limit=1", 200, "\"seriesCountByMetricName\":[{\"name\":\"up\",\"value\":2}]," },
@@ -500,5 +501,22 @@ TEST(exemplars_of_each_selector_are_listed)
     CHECK_STR(str_from(b.body), "{\"status\":\"success\",\"data\":[]}");
     get_raw(&b, "/api/v1/query_exemplars?query=up&start=1001&end=1002");
     CHECK_STR(str_from(b.body), "{\"status\":\"success\",\"data\":[]}");
+    bench_close(&b);
+}
+
+static bool reload_failed(void *ctx, int64_t *ret_loaded_ms)
+{
+    UNUSED(ctx);
+    *ret_loaded_ms = 1000;
+    return false;
+}
+
+TEST(a_reload_that_failed_is_a_notification)
+{
+    bench b;
+    bench_open(&b);
+    query_http_about(b.http, &(query_about){ .config_ok = reload_failed });
+    get(&b, "/api/v1/notifications");
+    CHECK_CONTAINS(str_from(b.body), "{\"text\":\"Configuration reload has failed.\",\"date\":\"1970-01-01T00:00:01.000Z\",\"active\":true}");
     bench_close(&b);
 }

@@ -99,6 +99,27 @@ void page_walreplay(http_request *req)
     api_reply(req, 200, STR("{\"status\":\"success\",\"data\":{\"min\":0,\"max\":0,\"current\":0,\"state\":\"done\"}}"));
 }
 
+/* What the operator should know now, in Prometheus's words: so far that the last reload failed. */
+void page_notifications(http_request *req)
+{
+    const query_http *h = req->route_ctx;
+    AUTO(buf_done) buf body = BUF_INIT(1u << 16);
+    int64_t loaded_ms = h->started_ms;
+    bool ok = !h->about.config_ok || h->about.config_ok(h->about.ctx, &loaded_ms);
+    api_begin(&body);
+    json_writer w = json_writer_to(&body);
+    json_begin(&w, '[');
+    if (!ok) {
+        json_begin(&w, '{');
+        json_put_cstr(&w, "text", "Configuration reload has failed.");
+        put_iso(&w, "date", loaded_ms);
+        json_put_bool(&w, "active", true);
+        json_end(&w, '}');
+    }
+    json_end(&w, ']');
+    reply_object(req, &body);
+}
+
 void page_features(http_request *req)
 {
     const query_http *h = req->route_ctx;
