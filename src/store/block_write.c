@@ -26,6 +26,12 @@
 /* Where bytes that were written once can be found again; 128 bits of a seeded hash stand for the bytes. */
 typedef struct shared { XXH128_hash_t hash; uint64_t at; uint32_t len; } shared;
 
+typedef struct place { uint64_t at; uint32_t len; } place; /* in the section of pages */
+
+/* The times of a run as they were written last: neighbours most often have the same. */
+typedef struct known_times { int64_t t_ms[COLUMN_MAX]; size_t n; uint64_t at; uint32_t len; } known_times;
+#define KNOWN_RUNS 16u
+
 /* A label as a pair of symbols; open addressing by both numbers. */
 typedef struct pair { uint32_t name, value; } pair;
 typedef struct pair_map { uint32_t *at; size_t cap; } pair_map; /* number of the pair + 1 */
@@ -37,6 +43,7 @@ struct block_writer {
     uint64_t offset;             /* of the end of `out` in the file */
     uint64_t seed;
     shared *pages;               /* SHARED_SLOTS */
+    known_times *times;          /* KNOWN_RUNS, by the run's number */
 
     arena texts;
     map ids;                     /* text -> symbol number + 1 */
@@ -71,6 +78,7 @@ static void writer_free(block_writer *w)
     for (size_t i = 0; i < COUNT_OF(bufs); i++)
         buf_done(bufs[i]);
     mem_free(w->pages);
+    mem_free(w->times);
     arena_done(&w->texts);
     map_done(&w->ids);
     map_done(&w->axis_ids);
@@ -130,8 +138,6 @@ static err_kind buf_trouble(const block_writer *w, const buf *b, err *e)
 
 /* ---- pages ---- */
 
-typedef struct place { uint64_t at; uint32_t len; } place;
-
 /* The page in w->bytes into the file, or where the same bytes already are. */
 static err_kind put_page(block_writer *w, place *ret, err *e)
 {
@@ -155,7 +161,23 @@ static err_kind put_page(block_writer *w, place *ret, err *e)
 typedef struct written { int64_t min_t_ms, max_t_ms; uint32_t count; chunk_kind kind; place time, value; } written;
 typedef vec(written) written_vec;
 
-static err_kind put_floats(block_writer *w, const sample *at, size_t n, written *ret, err *e)
+static err_kind put_times(block_writer *w, const int64_t *t_ms, size_t n, known_times *known, place *ret, err *e)
+{
+    if (known->n == n && memcmp(known->t_ms, t_ms, n * sizeof *t_ms) == 0) {
+        *ret = (place){ known->at, known->len };
+        return OK;
+    }
+    buf_reset(&w->bytes);
+    column_put_times(&w->bytes, t_ms, n);
+    err_kind k = put_page(w, ret, e);
+    known->n = k ? 0 : n;
+    known->at = ret->at;
+    known->len = ret->len;
+    memcpy(known->t_ms, t_ms, n * sizeof *t_ms);
+    return k;
+}
+
+static err_kind put_floats(block_writer *w, const sample *at, size_t n, size_t run, written *ret, err *e)
 {
     int64_t t_ms[COLUMN_MAX];
     double v[COLUMN_MAX];
@@ -164,9 +186,7 @@ static err_kind put_floats(block_writer *w, const sample *at, size_t n, written 
         v[i] = at[i].v;
     }
     *ret = (written){ at[0].t_ms, at[n - 1].t_ms, (uint32_t)n, CHUNK_XOR, { 0 }, { 0 } };
-    buf_reset(&w->bytes);
-    column_put_times(&w->bytes, t_ms, n);
-    err_kind k = put_page(w, &ret->time, e);
+    err_kind k = put_times(w, t_ms, n, &w->times[run % KNOWN_RUNS], &ret->time, e);
     buf_reset(&w->bytes);
     column_put_values(&w->bytes, v, n);
     return k ? k : put_page(w, &ret->value, e);
@@ -364,7 +384,7 @@ static err_kind put_pages(block_writer *w, const sample *at, size_t len, const b
         return err_nomem(e);
     for (size_t i = 0, from = 0; i < runs; i++) {
         size_t to = len * (i + 1) / runs;
-        err_kind k = put_floats(w, at + from, to - from, &pages->at[pages->len++], e);
+        err_kind k = put_floats(w, at + from, to - from, i, &pages->at[pages->len++], e);
         if (k)
             return k;
         from = to;
@@ -782,7 +802,8 @@ static block_writer *writer_new(void)
     rand_secret(&w->seed, sizeof w->seed);
     w->sum = XXH3_createState();
     w->pages = mem_calloc(SHARED_SLOTS, sizeof *w->pages);
-    if (w->sum && w->pages)
+    w->times = mem_calloc(KNOWN_RUNS, sizeof *w->times);
+    if (w->sum && w->pages && w->times)
         return w;
     writer_free(w);
     return NULL;

@@ -255,18 +255,18 @@ static void count_lengths(const int64_t *r, size_t n, int64_t mid, uint32_t coun
 /* The window around `mid` outside of which residuals are better patches. */
 static unsigned window_bits(const uint32_t counts[65], size_t n)
 {
-    double best = INFINITY, far = 0;
+    double best = INFINITY, inside = 0, far = 0;
     unsigned best_w = 64;
+    for (unsigned i = 1; i <= 64; i++)
+        inside += counts[i] * (i - 0.5);
     for (unsigned w = 65; w-- > 0;) { /* inside: lengths up to w */
-        double near_bits = 0;
-        for (unsigned i = 1; i <= w; i++)
-            near_bits += counts[i] * (i - 0.5);
-        near_bits += (double)n * (w ? 0.7 : 0);
-        if (near_bits + far < best) {
-            best = near_bits + far;
+        double bits = inside + far + (w ? 0.7 * (double)n : 0);
+        if (bits < best) {
+            best = bits;
             best_w = w;
         }
         far += counts[w] * (w + 12.0);
+        inside -= w ? counts[w] * (w - 0.5) : 0;
     }
     return best_w;
 }
