@@ -30,7 +30,7 @@ static uint64_t question_of(const job *j)
     const query_request *q = &j->query;
     size_t length = q->expr.len + j->label.len;
     bool instant = q->expr.len && q->step_ms == 0;
-    int64_t numbers[] = { (int64_t)(intptr_t)j->run, instant ? 0 : q->to_ms - q->from_ms, q->step_ms, (int64_t)q->limit, j->want_views, q->want_cost };
+    int64_t numbers[] = { (int64_t)(intptr_t)j->run, instant ? 0 : q->to_ms - q->from_ms, q->step_ms, (int64_t)q->limit, j->want_views, q->want_cost, q->tier };
     uint64_t h = hash_bytes(numbers, sizeof numbers, 0);
     h = hash_str(j->label, hash_str(q->expr, h));
     for (size_t i = 0; i < j->match_count; i++) {

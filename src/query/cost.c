@@ -125,6 +125,26 @@ static void add_stats(select_stats *to, select_stats s)
     to->bytes += s.bytes;
 }
 
+/* Blocks and head, as far as the list goes. */
+CHECKED static err_kind add_sources(query_node_cost *n, const store_selection *sel, arena *a, err *e)
+{
+    size_t count;
+    const select_source *from = store_select_sources(sel, &count);
+    count = MIN(count, QUERY_SOURCES_MAX - n->source_count);
+    select_source *all = count ? arena_array(a, select_source, n->source_count + count) : n->sources;
+    if (!all && count)
+        return err_nomem(e);
+    if (count && n->source_count)
+        memcpy(all, n->sources, n->source_count * sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        all[n->source_count] = from[i];
+        if (!(all[n->source_count++].path = arena_str(a, from[i].path)).ptr)
+            return err_nomem(e);
+    }
+    n->sources = all;
+    return OK;
+}
+
 err_kind cost_report(eval *ev, arena *a, query_cost *ret)
 {
     eval_cost *c = ev->cost;
@@ -140,8 +160,11 @@ err_kind cost_report(eval *ev, arena *a, query_cost *ret)
         str text = node_text(ev, n->node, a);
         if (!text.ptr)
             return err_nomem(ev->e);
-        ret->nodes[i] = (query_node_cost){ text, kind_name(n->node), n->depth, n->took_ns, n->took_ns - n->children_ns, n->series, n->read };
+        ret->nodes[i] = (query_node_cost){ text, kind_name(n->node), n->depth, n->took_ns, n->took_ns - n->children_ns, n->series, n->read, NULL, 0 };
     }
+    for (size_t i = 0; i < c->owners.len; i++)
+        if (c->owners.at[i] != NO_NODE && add_sources(&ret->nodes[c->owners.at[i]], ev->selections.at[i], a, ev->e))
+            return ev->e->kind;
     for (size_t i = 0; i < c->steps; i++)
         ret->samples += c->per_step[i];
     ret->len = c->nodes.len;
@@ -166,6 +189,29 @@ static void put_read(json_writer *w, select_stats s)
     json_end(w, '}');
 }
 
+static const char *tier_name(store_tier t)
+{
+    return t == STORE_TIER_1H ? "1h" : t == STORE_TIER_5M ? "5m" : "raw";
+}
+
+static void put_sources(json_writer *w, const query_node_cost *n)
+{
+    json_key(w, "sources");
+    json_begin(w, '[');
+    for (size_t i = 0; i < n->source_count; i++) {
+        const select_source *s = &n->sources[i];
+        json_begin(w, '{');
+        json_put_str(w, "path", s->path);
+        json_put_cstr(w, "tier", tier_name(s->tier));
+        json_put_i64(w, "series", (int64_t)s->series);
+        json_put_i64(w, "chunks", (int64_t)s->chunks);
+        json_put_i64(w, "samples", (int64_t)s->samples);
+        json_put_i64(w, "bytes", (int64_t)s->bytes);
+        json_end(w, '}');
+    }
+    json_end(w, ']');
+}
+
 static void put_node(json_writer *w, const query_node_cost *n)
 {
     json_begin(w, '{');
@@ -177,6 +223,8 @@ static void put_node(json_writer *w, const query_node_cost *n)
     json_put_i64(w, "series", (int64_t)n->series);
     if (n->read.series || n->read.blocks)
         put_read(w, n->read);
+    if (n->source_count)
+        put_sources(w, n);
     json_end(w, '}');
 }
 

@@ -67,6 +67,7 @@ struct eval {
     str_vec warnings, infos;
     select_stats stats;
     eval_cost *cost;                    /* NULL: nobody asked (cost.h) */
+    select_hints hints;                 /* for the next selection: what is going to be done with its samples */
     err *e;                             /* never NULL */
 };
 

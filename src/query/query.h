@@ -48,13 +48,15 @@ typedef enum query_value_type { QUERY_SCALAR, QUERY_STRING, QUERY_VECTOR, QUERY_
 /* Floats and native histograms of one series, each oldest first; never both at one time. */
 typedef struct query_series { labels labels; sample *at; size_t len; histogram_sample *histograms; size_t histogram_count; } query_series;
 /* What a query did, for ?stats=all and explain; times in nanoseconds of the wall's clock. */
+#define QUERY_SOURCES_MAX 200
 typedef struct query_node_cost {
     str expr;                     /* as written; a long one is cut */
     const char *kind;             /* "selector", "function", … */
     uint32_t depth;               /* of the root: 0 */
     int64_t took_ns, self_ns;     /* with and without the nodes below */
     uint64_t series;              /* in its result */
-    select_stats read;            /* from the store, by this node itself */
+    select_stats read;            /* from the store, by this node itself … */
+    select_source *sources; size_t source_count;  /* … and of what: at most QUERY_SOURCES_MAX */
 } query_node_cost;
 typedef struct query_cost {
     query_node_cost *nodes; size_t len;  /* parents before children */
@@ -99,6 +101,7 @@ typedef struct query_request {
     size_t max_samples, max_series;   /* as in query_options, but lower */
     size_t limit;                     /* series in the result; beyond it they are cut and a warning says so */
     const atomic_bool *cancel;        /* may be NULL */
+    store_tier tier;                  /* raw samples or roll-ups; zeroed: as the range asks */
     bool want_cost;
 } query_request;
 err_kind query_run(query_engine *q, const query_request *r, query_result *ret, err *e);

@@ -274,13 +274,30 @@ static void run_query(job *j)
     query_result_done(&r);
 }
 
+/* ?tier=raw, 5m or 1h: raw samples or roll-ups, whatever the range would choose. */
+static bool tier_param(http_request *req, job *j)
+{
+    static const struct { const char *name; store_tier tier; } tiers[] = {
+        { "", STORE_TIER_AUTO }, { "auto", STORE_TIER_AUTO }, { "raw", STORE_TIER_RAW }, { "5m", STORE_TIER_5M }, { "1h", STORE_TIER_1H },
+    };
+    str text = STR_EMPTY;
+    http_param(req, "tier", &text);
+    for (size_t i = 0; i < COUNT_OF(tiers); i++)
+        if (str_is(text, tiers[i].name)) {
+            j->query.tier = tiers[i].tier;
+            return true;
+        }
+    api_error(req, 400, "bad_data", "invalid parameter \"tier\": \"%" STR_FMT "\" is none of auto, raw, 5m, 1h", STR_ARG(text));
+    return false;
+}
+
 static bool common_params(http_request *req, job *j)
 {
     str text;
     j->may_run_here = true;
     j->query.want_cost = http_param(req, "stats", &text) && !str_empty(text);
     j->want_stats_per_step = j->query.want_cost && str_is(text, "all");
-    return api_limit(req, &j->query.limit) && api_duration(req, "timeout", false, &j->query.timeout_ms) &&
+    return tier_param(req, j) && api_limit(req, &j->query.limit) && api_duration(req, "timeout", false, &j->query.timeout_ms) &&
            api_duration(req, "lookback_delta", false, &j->query.lookback_ms) && api_query_text(req, &j->arena, &j->query.expr);
 }
 

@@ -13,7 +13,9 @@ static err_kind open_matrix(range_input *r, const grid *g)
         from -= r->ev->lookback_ms; /* the sample before the window */
     if (selector->selector.mode == RANGE_SMOOTHED)
         to += r->ev->lookback_ms;   /* and the one behind it */
+    r->ev->hints.range_ms = r->range_ms;
     err_kind k = source_open(r->ev, selector->selector.matchers, selector->selector.count, from, to, &r->source);
+    r->ev->hints.range_ms = 0;
     r->len = r->source.len;
     return k;
 }
@@ -35,6 +37,7 @@ static err_kind open_subquery(range_input *r, const grid *g)
     r->inner_grid = (grid){ first, step, (size_t)((to - first) / step) + 1 };
     if (r->inner_grid.n > ev->max_slots)
         return err_set(ev->e, ERR_LIMIT, "query processing would load too many samples into memory in query execution");
+    ev->hints.function = STR_EMPTY; /* that is for what the subquery makes, not for what it reads */
     cost_subquery(ev, 1);
     err_kind k = eval_node(ev, node->subquery.expr, &r->inner_grid, &r->inner);
     cost_subquery(ev, -1);
@@ -201,6 +204,12 @@ static void doubt_counter(eval *ev, const ast *at, labels l, const vseries *made
     }
 }
 
+/* Roll-ups instead of samples, asked for counts: they are added up. */
+static bool range_counts(const range_input *r, size_t i)
+{
+    return r->node->kind == AST_MATRIX && store_select_counts(r->source.at[i].selection);
+}
+
 static err_kind run_series(sliding *s, const ast *call, const ast *range_arg, size_t i, const grid *g, value *ret)
 {
     eval *ev = s->input.ev;
@@ -208,6 +217,9 @@ static err_kind run_series(sliding *s, const ast *call, const ast *range_arg, si
     labels l = range_labels(&s->input, i);
     bool any = false;
     bool special = range_is_special(&s->input, i);
+    if (range_counts(&s->input, i))
+        row = function_find(STR("sum_over_time"));
+    s->quick = slide_find(row->over);
     if (!special && range_read(&s->input, i, &s->samples))
         return ev->e->kind;
     if (!special && s->samples.len == 0)
@@ -244,12 +256,14 @@ static err_kind open_params(sliding *s, eval *ev, const ast *call, const grid *g
 
 err_kind eval_range_call(eval *ev, const ast *call, const grid *g, value *ret)
 {
-    sliding s = { .quick = slide_find(call->call.row->over) };
+    sliding s = { 0 };
     const ast *range_arg = call->call.args[0];
     value_init(ret, ev, PROMQL_VECTOR, g->n);
     err_kind k = open_params(&s, ev, call, g, &range_arg);
+    ev->hints.function = str_from(call->call.row->name);
     if (!k)
         k = range_open(&s.input, ev, range_arg, g);
+    ev->hints.function = STR_EMPTY;
     if (!k)
         k = range_check_mode(&s.input, call);
     for (size_t i = 0; !k && i < s.input.len; i++)

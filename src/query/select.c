@@ -39,7 +39,7 @@ err_kind eval_select(eval *ev, const matcher *m, size_t n, int64_t from_ms, int6
 {
     select_limits limits = { .max_series = ev->max_series, .max_samples = ev->max_read };
     store_selection *sel = NULL;
-    if (eval_tick(ev) || store_select(ev->store, m, n, from_ms, to_ms, &limits, &sel, ev->e))
+    if (eval_tick(ev) || store_select_with(ev->store, m, n, from_ms, to_ms, &ev->hints, &limits, &sel, ev->e))
         return ev->e->kind;
     if (vec_push(&ev->selections, sel)) {
         store_select_free(sel);
