@@ -1,4 +1,5 @@
 #include "watch/engine/engine.h"
+#include <pthread.h>
 
 /* An engine is on the page when each of its names was seen on a series that carries the label (NULL: any).
  * Order matters only for a page that shows two engines: the first row wins. */
@@ -29,16 +30,26 @@ enum { SIGNAL_RUNNING, SIGNAL_WAITING, SIGNAL_PROGRESS };
 #define PROBE_STEPS_TOKENS 128
 #define PROBE_STEPS_CALLS 4
 
-/* The rows of canonical_views for the three signals, in their order: row i of these is bit and sum i. */
-static const canonical_view *signal_view(size_t i)
+/* The rows of canonical_views for the three signals, in their order: row i of these is bit and sum i. Looked through
+ * once: each scrape of an engine asks for them all. */
+static const canonical_view *signal_views[ENGINE_VIEWS_MAX];
+
+static void find_signal_views(void)
 {
+    size_t n = 0;
     for (size_t v = 0; v < canonical_view_count; v++) {
         for (size_t s = 0; s < COUNT_OF(signal_names); s++) {
-            if (strcmp(canonical_views[v].name, signal_names[s]) == 0 && i-- == 0)
-                return &canonical_views[v];
+            if (n < ENGINE_VIEWS_MAX && strcmp(canonical_views[v].name, signal_names[s]) == 0)
+                signal_views[n++] = &canonical_views[v];
         }
     }
-    return NULL;
+}
+
+static const canonical_view *signal_view(size_t i)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_signal_views);
+    return signal_views[i];
 }
 
 static bool view_matches(const canonical_view *v, labels l)
