@@ -13,6 +13,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+/* A log longer than this, and than twice what a checkpoint takes, is cut by a checkpoint alone. */
+#ifdef GALEN_TINY
+#define LOG_SEGMENTS_MAX 64u
+#else
+#define LOG_SEGMENTS_MAX 8u /* of 32 MiB */
+#endif
 #define CUT_RETRY_NS (60 * NS_PER_S)          /* after a cut that failed: the disk may be full */
 
 /* ---- the block ---- */
@@ -95,6 +101,14 @@ static int64_t choose_cut(const store *s, bool force)
     return cut_ms;
 }
 
+static bool log_is_long(store *s)
+{
+    pthread_mutex_lock(&s->append_lock);
+    uint32_t segment = s->wal.segment;
+    pthread_mutex_unlock(&s->append_lock);
+    return segment - s->checkpoint > LOG_SEGMENTS_MAX + 2 * s->checkpoint_bytes / WAL_SEGMENT_MAX_BYTES;
+}
+
 /* *ret_swept: how many series have no samples left and were forgotten. */
 static err_kind move_on(store *s, int64_t cut_ms, int64_t oldest_ms, size_t *ret_swept, err *e)
 {
@@ -130,7 +144,7 @@ err_kind care_run(store *s, bool force, err *e)
     int64_t slack_ms = force ? 0 : s->block_ms;
     bool too_old = atomic_load(&s->head.min_t_ms) < oldest_ms - slack_ms && (force || clock_mono_ns() >= s->next_cut_ns);
     err_kind k = OK;
-    if (cut_ms != INT64_MIN || too_old) {
+    if (cut_ms != INT64_MIN || too_old || log_is_long(s)) {
         size_t swept;
         k = move_on(s, cut_ms, oldest_ms, &swept, expired ? NULL : e);
         if (!k && force && swept > 0) /* who flushes wants the log small: without the definitions of who is gone */

@@ -331,3 +331,27 @@ TEST(store_sync_tries_again_after_a_failure)
     CHECK(!s->wal.dirty);
     close_store(s);
 }
+
+/* Samples that stay in one window never make a block: the log is cut all the same. */
+TEST(store_cuts_a_long_log_by_a_checkpoint)
+{
+    if (WAL_SEGMENT_MAX_BYTES > (1u << 20))
+        return; /* only where segments are small it takes no time */
+    const char *dir = test_dir();
+    int64_t start = window_start(NOW, 2 * HOUR);
+    char want[8192];
+    store *s = open_at(dir);
+    clock_fake(start + 100000);
+    for (int i = 0; s->wal.segment < 70; i++)
+        CHECK_EQ(put(s, "up", i % 40, start + i, i + 0.1), OK);
+    str_copy(want, sizeof want, str_from(answer(s, "up", start + 300, start + 500)));
+    CHECK_EQ(care_run(s, false, NULL), OK);
+    CHECK_EQ(store_stats_get(s).blocks, 0);
+    CHECK(store_stats_get(s).wal_segments < 3);
+    CHECK(s->checkpoint >= 70);
+    CHECK_STR(str_from(answer(s, "up", start + 300, start + 500)), want);
+    close_store(s);
+    s = open_at(dir);
+    CHECK_STR(str_from(answer(s, "up", start + 300, start + 500)), want);
+    close_store(s);
+}

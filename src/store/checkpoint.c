@@ -114,15 +114,18 @@ err_kind checkpoint_write(store *s, uint32_t segment, err *e)
     if (c.fd < 0)
         return err_sys(e, errno, "could not create \"%s\"", temp);
     k = checkpoint_fill(&c, s, segment);
+    off_t size = lseek(c.fd, 0, SEEK_END);
     close(c.fd);
     buf_done(&c.out);
     if (!k)
         k = file_rename(temp, path, e);
-    if (!k)
-        k = file_sync_dir(s->wal_dir, e);
-    else
+    if (k) {
         unlink(temp);
-    return k;
+        return k;
+    }
+    s->checkpoint = segment;
+    s->checkpoint_bytes = size > 0 ? (uint64_t)size : 0;
+    return file_sync_dir(s->wal_dir, e);
 }
 
 /* What the checkpoint stands for: segments up to it, and older checkpoints. */

@@ -77,6 +77,8 @@ struct store {
     tier_set tiers[STORE_TIERS];  /* of roll-ups, the finest first; see tier.h */
 
     pthread_mutex_t care_lock;    /* one flush at a time */
+    uint32_t checkpoint;          /* segments up to this are in the newest checkpoint, 0: there is none, … */
+    uint64_t checkpoint_bytes;    /* … and its size, once one was written since the start */
     pthread_mutex_t compact_lock; /* one merge, deletion or roll-up at a time */
     _Atomic int compact_wanted;   /* how many want that lock soon: a merge gives up then */
     int64_t next_compact_ns;      /* monotonic; after a merge that failed */

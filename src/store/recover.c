@@ -444,6 +444,7 @@ static err_kind replay_wal(replay *r, const str *names, size_t n, uint32_t *ret_
         if (k || (k = replay_file(r, path)))
             return k;
         r->damaged += is_empty(path);
+        r->s->checkpoint = newest;
     }
     return replay_segments(r, names, n, newest, ret_last);
 }
