@@ -297,7 +297,7 @@ static err_kind read_list(const block *b, row r, u32_vec *out, err *e)
     unsigned kind = *c.at++;
     if (vec_reserve(out, out->len + r.count))
         return err_nomem(e);
-    if (kind >= COUNT_OF(readers) || !readers[kind](&c, r.count, b->series_count, out->at + out->len))
+    if (r.count == 0 || kind >= COUNT_OF(readers) || !readers[kind](&c, r.count, b->series_count, out->at + out->len))
         return corrupt(b, e, "a posting list makes no sense");
     out->len += r.count;
     return OK;
