@@ -77,6 +77,8 @@ if step build-asan build_asan; then
     step corpora unit build-asan fuzz
     step serve tests/serve_briefly.sh "$galen" 10
     with tests/kill9.py kill-9 python3 tests/kill9.py "$galen" --rounds 5
+    with tests/remote_write.py remote-write python3 tests/remote_write.py "$galen"
+    with tests/store_remote.py store-remote python3 tests/store_remote.py "$galen"
     with tests/store_faults.py store-faults python3 tests/store_faults.py "$galen" --flips 16
     with tests/pressure.py pressure python3 tests/pressure.py "$galen"
     with tests/differential.py differential python3 tests/differential.py "$galen" --cases 300

@@ -53,7 +53,8 @@ typedef struct house {
     diagnose *diagnose;
     heal *heal;
     face *face;
-    net_timer *diagnose_timer, *heal_timer, *look_timer;
+    int64_t metadata_ns;         /* when it was told last */
+    net_timer *metadata_timer, *diagnose_timer, *heal_timer, *look_timer;
     uv_signal_t signals[3];
     const char *flags[16];       /* what status/flags tells: name, value, …, NULL */
     char retention[CLOCK_ISO_MAX];
@@ -129,6 +130,23 @@ static err_kind selects(void *ctx, str selector, labels l, bool *ret, err *e)
     *ret = i == n;
     promql_selector_done(m, n);
     return OK;
+}
+
+/* Types and help texts for the remote stores that want them, as often as the most eager one does. */
+#define METADATA_LOOK_MS 1000
+#define METADATA_MAX 2000
+static void tell_metadata(void *ctx)
+{
+    house *h = ctx;
+    int64_t now = clock_mono_ns(), every_ms = remote_metadata_interval_ms(h->remote);
+    if (!every_ms || !h->watch || (h->metadata_ns && now - h->metadata_ns < every_ms * NS_PER_MS))
+        return;
+    exposition_meta *all = mem_calloc(METADATA_MAX, sizeof *all);
+    if (!all)
+        return;
+    h->metadata_ns = now;
+    remote_tell_metadata(h->remote, all, watch_metadata(h->watch, all, METADATA_MAX));
+    mem_free(all);
 }
 
 /* ---- data folder ---- */
@@ -355,7 +373,8 @@ static err_kind open_rooms(house *h, err *e)
     watch_on_change(h->watch, on_watch_change, h);
     h->diagnose_timer = net_timer_start(&h->loop, tick_ms, tick_ms, diagnose_now, h);
     h->heal_timer = net_timer_start(&h->loop, HEAL_TICK_MS, HEAL_TICK_MS, heal_now, h);
-    return h->diagnose_timer && h->heal_timer ? OK : err_nomem(e);
+    h->metadata_timer = net_timer_start(&h->loop, METADATA_LOOK_MS, METADATA_LOOK_MS, tell_metadata, h);
+    return h->diagnose_timer && h->heal_timer && h->metadata_timer ? OK : err_nomem(e);
 }
 
 /* ---- reload, stop ---- */
@@ -525,6 +544,7 @@ static void close_house(house *h)
     net_timer_stop(h->look_timer);
     net_timer_stop(h->heal_timer);
     net_timer_stop(h->diagnose_timer);
+    net_timer_stop(h->metadata_timer);
     query_http_close(h->query_http);
     face_close(h->face);
     heal_close(h->heal);

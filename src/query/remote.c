@@ -211,18 +211,15 @@ static err_kind ask(query_remote *r, const char *path, const buf *form, bool in_
     return k;
 }
 
-/* ---- functions that only galen has ---- */
-
-static const char *const native_prefixes[] = { "galen_", "llm_" };
+/* ---- functions that only galen has: their rows say so ---- */
 
 static const ast *find_native(const ast *n)
 {
     const ast *found = NULL;
     switch (n->kind) {
     case AST_CALL:
-        for (size_t i = 0; i < COUNT_OF(native_prefixes); i++)
-            if (str_starts(str_from(n->call.row->name), str_from(native_prefixes[i])))
-                return n;
+        if (str_starts(str_from(n->call.row->help), STR("galen:")))
+            return n;
         for (size_t i = 0; !found && i < n->call.count; i++)
             found = find_native(n->call.args[i]);
         return found;

@@ -93,6 +93,8 @@ TEST(query_remote_says_when_the_store_is_away)
     CHECK_EQ(query_instant(q, STR("up"), 0, NULL, &result, &e), ERR_UNAVAILABLE);
     CHECK_CONTAINS(str_from(e.message), "has been away since");
     CHECK(!query_remote_up(r, why, sizeof why, &since));
+    CHECK_EQ(query_instant(q, STR("sum(slo_burn(up, 0.99))"), 0, NULL, &result, &e), ERR_EXEC);
+    CHECK_CONTAINS(str_from(e.message), "galen's own");
     CHECK_EQ(query_instant(q, STR("sum("), 0, NULL, &result, &e), ERR_PARSE); /* our own sentence, without asking */
     query_engine_free(q);
     query_remote_close(r);

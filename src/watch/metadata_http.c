@@ -71,6 +71,16 @@ static bool meta_next(meta_walk *at, exposition_meta *ret, labels *ret_target)
     return true;
 }
 
+size_t watch_metadata(watch *w, exposition_meta *ret, size_t cap)
+{
+    meta_walk at = { .w = w };
+    labels target;
+    size_t n = 0;
+    while (n < cap && meta_next(&at, &ret[n], &target))
+        n++;
+    return n;
+}
+
 /* ---- /api/v1/targets/metadata ---- */
 
 /* False after a 400. */

@@ -85,5 +85,9 @@ err_kind watch_probe(watch *w, const char *id, void (*done)(void *ctx, const pro
  * but watch_reload and watch_close. */
 void watch_on_change(watch *w, void (*fn)(void *ctx, const char *replica_id), void *ctx);
 
+/* What targets and senders said about their metrics, family by family (one may come in several wordings): at most `cap`
+ * into `ret`, borrowed until the loop goes on. Returns how many. */
+size_t watch_metadata(watch *w, exposition_meta *ret, size_t cap);
+
 /* ---- routes: /api/v1/targets, /api/v1/targets/metadata, /api/v1/scrape_pools, /api/v1/metadata, /api/v1/write ---- */
 err_kind watch_routes(watch *w, http_server *s, err *e);

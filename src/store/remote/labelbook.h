@@ -5,7 +5,7 @@
  * when most of it is no longer spoken of, the owner opens a new one and frees the old one once nothing waits that names
  * its series (labelbook_ref/unref count that). Not thread-safe. */
 #pragma once
-#include "metric/prompb.h"
+#include "metric/metric.h"
 
 typedef struct book_pair { uint32_t at, len; uint32_t name, value; } book_pair;      /* encoded, key included; its symbols */
 typedef struct book_symbol { uint32_t at, len; uint32_t stamp, local; } book_symbol; /* the last two: of the request being built */

@@ -1,7 +1,6 @@
 #include "store/remote/outbox.h"
 #include "base/hash.h"
 #include "base/rand.h"
-#include "metric/prompb.h"
 #include "store/remote/canonical_rows.h"
 
 #define NONE UINT32_MAX

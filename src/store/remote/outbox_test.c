@@ -1,5 +1,4 @@
 #include "base/test.h"
-#include "metric/prompb.h"
 #include "store/remote/canonical_rows.h"
 #include "store/remote/outbox.h"
 #include <stdio.h>
