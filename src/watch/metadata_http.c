@@ -74,9 +74,9 @@ static bool meta_next(meta_walk *at, exposition_meta *ret, labels *ret_target)
 size_t watch_metadata(watch *w, exposition_meta *ret, size_t cap)
 {
     meta_walk at = { .w = w };
-    labels target;
+    labels from;
     size_t n = 0;
-    while (n < cap && meta_next(&at, &ret[n], &target))
+    while (n < cap && meta_next(&at, &ret[n], &from))
         n++;
     return n;
 }
