@@ -31,6 +31,17 @@ err_kind eval_memory_fail(eval *ev)
     return ERR_LIMIT;
 }
 
+arena eval_series_arena(const eval *ev)
+{
+    size_t held = eval_memory(ev);
+    return arena_init(MIN(EVAL_SERIES_MAX_BYTES, ev->max_memory - MIN(held, ev->max_memory)));
+}
+
+err_kind eval_series_full(eval *ev, const arena *a, err_kind k)
+{
+    return k == ERR_NOMEM && eval_arena_full(a) ? eval_memory_fail(ev) : k;
+}
+
 err_kind eval_look(eval *ev)
 {
     ev->work = 0;

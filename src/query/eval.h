@@ -80,6 +80,12 @@ CHECKED static inline err_kind eval_tick(eval *ev);
 CHECKED err_kind eval_look(eval *ev);   /* now, not now and then; and at the memory: ERR_LIMIT */
 size_t eval_memory(const eval *ev);     /* bytes held */
 err_kind eval_memory_fail(eval *ev);    /* ERR_LIMIT: more than max_memory */
+/* For one series' native histograms while they are looked at: no larger than what the query may still hold. Where `k` is
+ * ERR_NOMEM because it was full, eval_series_full says so as eval_memory_fail does. */
+arena eval_series_arena(const eval *ev);
+/* Did it fail because of its bound, and not because the machine has no more? The largest step of growth is 1 MiB. */
+static inline bool eval_arena_full(const arena *a) { return a->max_bytes - MIN(a->used_bytes, a->max_bytes) < (1u << 20); }
+err_kind eval_series_full(eval *ev, const arena *a, err_kind k);
 err_kind eval_fail(eval *ev, const char *fmt, ...) PRINTF_LIKE(2, 3);   /* ERR_EXEC */
 /* "PromQL warning: …", with the place of `at` behind it. Said once however often it happens. Failing to
  * remember one is not worth failing the query. */

@@ -123,6 +123,26 @@ TEST(query_shows_native_histograms)
     close_fixture(&f);
 }
 
+TEST(query_of_native_histograms_keeps_its_memory)
+{
+    static const char *const asks[] = { "rate(size[5m])", "size", "size[5m]", "absent_over_time(size[5m])", "sum(size) by (job)", "size smoothed" };
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        bool refused = false, answered = false;
+        for (size_t bytes = 4096; bytes <= 4u << 20; bytes *= 2) {
+            fixture f = open_fixture(&(query_options){ .features = PROMQL_EVERYTHING, .max_memory_bytes = bytes });
+            query_result r = { 0 };
+            err e = { 0 };
+            err_kind k = query_instant(f.engine, str_from(asks[i]), 590000, NULL, &r, &e);
+            CHECK_MSG(k == OK || k == ERR_LIMIT, "%s with %zu bytes: %s", asks[i], bytes, e.message);
+            refused |= k == ERR_LIMIT;
+            answered |= k == OK;
+            query_result_done(&r);
+            close_fixture(&f);
+        }
+        CHECK_MSG(refused && answered, "%s", asks[i]);
+    }
+}
+
 /* Prometheus 2 took the samples at both ends of a window, and looked back one millisecond further. */
 TEST(query_compat_2_closes_ranges)
 {

@@ -233,11 +233,13 @@ CHECKED static err_kind look_at_steps(looking *l, int64_t offset_ms, const grid 
 
 err_kind select_native(eval *ev, const ast *node, int64_t offset_ms, const grid *g, const source_series *s, bool timestamps, value *ret)
 {
-    looking l = { .ev = ev, .node = node, .arena = ARENA_INIT(EVAL_SERIES_MAX_BYTES) };
+    looking l = { .ev = ev, .node = node, .arena = eval_series_arena(ev) };
     bool any = false, drop_stale = node->selector.mode == RANGE_SMOOTHED;
     err_kind k = source_read(ev, s, drop_stale, &l.floats);
     if (!k)
         k = source_read_histograms(ev, s, drop_stale, node->selector.stats, &l.arena, &l.histograms);
+    size_t held = l.arena.used_bytes;
+    ev->buffer_bytes += held;
     if (!k)
         k = eval_spend(ev, g->n);
     if (!k)
@@ -246,6 +248,8 @@ err_kind select_native(eval *ev, const ast *node, int64_t offset_ms, const grid 
         k = look_at_steps(&l, offset_ms, g, labels_name(s->labels), timestamps, ret, &any);
     if (!k && !any)
         value_drop_last(ret);
+    k = eval_series_full(ev, &l.arena, k);
+    ev->buffer_bytes -= held;
     vec_done(&l.floats);
     vec_done(&l.histograms);
     arena_done(&l.arena);
@@ -412,12 +416,16 @@ CHECKED static err_kind slide_special(special *s, native_window *w, const functi
 
 err_kind range_special(range_input *r, size_t i, const ast *call, const ast *range_arg, double *const params[2], const grid *g, value *ret, bool *ret_any)
 {
-    special s = { .r = r, .arena = ARENA_INIT(EVAL_SERIES_MAX_BYTES) };
+    special s = { .r = r, .arena = eval_series_arena(r->ev) };
     err_kind k = read_special(&s, i);
     native_window w = { .f = { .range_s = (double)r->range_ms / 1e3, .scratch = s.scratch }, .ev = r->ev, .arg = range_arg,
                         .name = labels_name(range_labels(r, i)), .mode = mode_of(r) };
+    size_t held = s.arena.used_bytes;
+    r->ev->buffer_bytes += held;
     if (!k)
         k = slide_special(&s, &w, call->call.row, params, g, ret, ret_any);
+    k = eval_series_full(r->ev, &s.arena, k);
+    r->ev->buffer_bytes -= held;
     vec_done(&s.floats);
     vec_done(&s.histograms);
     arena_done(&s.arena);

@@ -8,7 +8,7 @@ FUZZ(input)
     AUTO(buf_done) buf text = BUF_INIT(4u << 20), again = BUF_INIT(4u << 20);
     ast *root = NULL, *second = NULL;
     err e = { 0 };
-    promql_enable(PROMQL_EXPERIMENTAL_FUNCTIONS);
+    promql_enable(PROMQL_EVERYTHING);
     if (promql_parse(input, &a, &root, &e))
         return;
     promql_format(root, &text);

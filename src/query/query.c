@@ -266,7 +266,7 @@ CHECKED static err_kind copy_raw(raw_reader *w, const grid *g, size_t i, query_r
 /* `x[5m]` alone: the raw samples of the window, as an instant query may ask for. */
 CHECKED static err_kind run_matrix(eval *ev, const ast *node, const grid *g, query_result *r)
 {
-    raw_reader w = { .arena = ARENA_INIT(EVAL_SERIES_MAX_BYTES) };
+    raw_reader w = { .arena = eval_series_arena(ev) };
     err_kind k = range_open(&w.in, ev, node, g);
     if (!k)
         w.end_ms = range_end(&w.in, g, 0);
@@ -274,7 +274,7 @@ CHECKED static err_kind run_matrix(eval *ev, const ast *node, const grid *g, que
     if (!k && !r->series)
         k = err_nomem(ev->e);
     for (size_t i = 0; !k && i < w.in.len; i++) {
-        k = read_raw(&w, i);
+        k = eval_series_full(ev, &w.arena, read_raw(&w, i));
         if (!k)
             k = copy_raw(&w, g, i, r);
     }
@@ -410,12 +410,6 @@ static void add_stats(eval *ev, query_result *ret)
     ret->stats.samples = ev->samples_read;
 }
 
-/* Did it fail because of its bound, and not because the machine has no more? The largest step of growth is 1 MiB. */
-static bool arena_is_full(const arena *a)
-{
-    return a->max_bytes - MIN(a->used_bytes, a->max_bytes) < (1u << 20);
-}
-
 /* The same limits on what was asked and what comes back, whoever answers. */
 static err_kind run_pushed_down(query_engine *q, const query_request *req, query_result *ret, err *e)
 {
@@ -458,7 +452,7 @@ err_kind query_run(query_engine *q, const query_request *req, query_result *ret,
     int64_t started = clock_mono_ns();
     eval_init(&ev, q, req, &a, e);
     err_kind k = run(q, req, &ev, &cost, ret, e);
-    if (k == ERR_NOMEM && (arena_is_full(&a) || arena_is_full(&ret->arena)))
+    if (k == ERR_NOMEM && (eval_arena_full(&a) || eval_arena_full(&ret->arena)))
         k = eval_memory_fail(&ev);
     add_stats(&ev, ret);
     ret->cost.took_ns = clock_mono_ns() - started;

@@ -97,13 +97,13 @@ static void mark_present(const range_input *r, const grid *g, const time_vec *ti
 /* Floats and histograms alike; each kind in its own order of time. */
 CHECKED static err_kind mark_series(range_input *r, size_t i, const grid *g, bool *present)
 {
-    AUTO(arena_done) arena a = ARENA_INIT(EVAL_SERIES_MAX_BYTES);
+    AUTO(arena_done) arena a = eval_series_arena(r->ev);
     sample_vec samples = { 0 };
     histogram_vec histograms = { 0 };
     time_vec times = { 0 };
     err_kind k = range_read(r, i, &samples);
     if (!k)
-        k = range_read_histograms(r, i, &a, &histograms);
+        k = eval_series_full(r->ev, &a, range_read_histograms(r, i, &a, &histograms));
     if (!k && vec_reserve(&times, samples.len + histograms.len))
         k = err_nomem(r->ev->e);
     for (size_t s = 0; !k && s < samples.len; s++)
