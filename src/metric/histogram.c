@@ -1,3 +1,4 @@
+#include "metric/histogram.h"
 #include "metric/metric.h"
 
 /* ---- histogram_check: the rules and sentences of Prometheus's Validate ---- */

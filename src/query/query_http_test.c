@@ -1,7 +1,7 @@
 /* The pages as a client meets them, over loopback on a real loop. */
 #include "base/test.h"
 #include "net/net.h"
-#include "metric/prompb.h"
+#include "metric/metric.h"
 #include "query/api.h"
 #include <snappy-c.h>
 #include <stdio.h>

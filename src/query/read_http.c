@@ -4,7 +4,7 @@
  * request is snappy's block format around a ReadRequest; the answer is a ReadResponse in snappy, or frames of chunks
  * where the asker prefers them. External labels are added to series that lack them, and a matcher that asks for just
  * such a label is taken as answered. Canonical names are not answered here: what is read is what is stored. */
-#include "metric/prompb.h"
+#include "metric/metric.h"
 #include "base/regex.h"
 #include "query/api.h"
 #include "query/read_chunk.h"

@@ -1,3 +1,4 @@
+#include "store/exemplars.h"
 #include "store/inside.h"
 #include <stdlib.h>
 

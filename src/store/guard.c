@@ -1,3 +1,4 @@
+#include "store/guard.h"
 #include "store/inside.h"
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
  * the labels. Limits: WRITE_MAX_SAMPLES and as many series, exemplars and metadata; LABELS_MAX, LABEL_MAX_BYTES. */
 #pragma once
 #include "base/hash.h"
-#include "metric/prompb.h"
+#include "metric/metric.h"
 #include "watch/emit.h"
 
 #define WRITE_MAX_SAMPLES 1000000
