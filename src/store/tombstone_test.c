@@ -54,7 +54,7 @@ TEST(tombstones_come_back_from_their_file)
     CHECK_OK(tombstones_write(path, &t, &e), e);
     CHECK_OK(tombstones_read(path, 9, &got, &e), e);
     CHECK_EQ(got.len, 3);
-    CHECK(memcmp(got.at, t.at, 3 * sizeof *t.at) == 0);
+    CHECK_STR(str_from(text(&got)), "1:-9223372036854775808--5 1:5-9 8:0-9223372036854775807"); /* not memcmp: there is padding */
     CHECK_EQ(tombstones_of(&got, 1).len, 2);
     CHECK_EQ(tombstones_of(&got, 2).len, 0);
     CHECK(tombstone_covers(tombstones_of(&got, 1), 6, 9));
