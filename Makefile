@@ -18,8 +18,11 @@ DEPS ?= yes
 LINT_FORMAT ?= no
 
 # setarch -R: the thread sanitizer of gcc 12 dies of the address randomisation of newer kernels.
-TSAN := TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/tsan.supp" setarch -R
-ROOMS_WITH_THREADS := net audit store query
+# ignore_noninstrumented_modules: it keeps a book of file descriptors, and libuv closes with the bare system call, which
+# it does not see. A connection's number would still be that connection in its book when another thread opens, closes or
+# dups a file that has got the number since. Locks taken inside libuv still count.
+TSAN := TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1 ignore_noninstrumented_modules=1" setarch -R
+ROOMS_WITH_THREADS := net audit store query watch
 # Not the headers: their comments stand in columns, which clang-format 14 cannot keep.
 C_SOURCES = $(shell find src tests -name '*.c' -o -name '*.cc')
 ASAN := -Dbuildtype=debugoptimized -Dfaults=true -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true
