@@ -323,8 +323,10 @@ static err_kind replay_chunks(replay *r, str payload)
             if (k)
                 return k;
         }
+        /* Without a sample in order nothing is there to hide, and the next one may come at any time: late ones alone do not
+         * say how far the series went. */
         if (se)
-            head_cold(&r->s->head, se)->cut_t_ms = cut_t_ms;
+            head_cold(&r->s->head, se)->cut_t_ms = se->flags & SERIES_HAS_LAST ? cut_t_ms : INT64_MIN;
     }
     r->damaged += bad;
     return OK;

@@ -1,4 +1,5 @@
 #include "store/fixture.h"
+#include "store/handover.h"
 #include "base/test.h"
 #include <fcntl.h>
 #include <unistd.h>
@@ -66,6 +67,33 @@ TEST(store_replays_a_log_whose_samples_are_already_in_a_block)
     s = open_at(before);
     CHECK_STR(str_from(all(s, "up")), want);
     CHECK(store_stats_get(s).head_samples < 60); /* what the block covers was not replayed */
+    close_store(s);
+}
+
+/* All that came in order goes into a block while a late sample comes in: the checkpoint then knows the series by that alone. */
+TEST(store_shows_what_comes_late_after_a_checkpoint_of_late_samples_alone)
+{
+    const char *dir = test_dir();
+    const store_options o = { .dir = dir, .out_of_order_ms = HOUR, .wal_fsync_ms = INT32_MAX };
+    clock_fake(NOW);
+    store *s = open_with(o);
+    labels l;
+    const block_chunk *chunks;
+    size_t n;
+    {
+        AUTO(handover_done) handover h;
+        CHECK_EQ(put(s, "up", 1, NOW, 1), OK);
+        CHECK_EQ(handover_begin(&h, s, INT64_MAX), OK);
+        CHECK_EQ(handover_next(&h, &l, &chunks, &n), OK);
+        CHECK_EQ(put(s, "up", 1, NOW - 2000, 2), OK);
+        handover_trim(&h);
+    }
+    CHECK_EQ(checkpoint_write(s, s->wal.segment, NULL), OK);
+    close_store(s);
+    s = open_with(o);
+    CHECK_EQ(put(s, "up", 1, NOW - 1000, 3), OK);
+    CHECK_STR(str_from(all(s, "up")), "w1:1789999998000=2,1789999999000=3");
+    CHECK_STR(str_from(after_crash(dir, "up")), "w1:1789999998000=2,1789999999000=3");
     close_store(s);
 }
 
