@@ -311,8 +311,15 @@ static err_kind repair_block(void *ctx, const char *path, err *e)
     verifying v = { .tell = note_damage, .ctx = r, .bytes = BUF_INIT(BLOCK_SECTION_MAX_BYTES), .e = e };
     char fresh[FILE_PATH_MAX], tombstones_beside[FILE_PATH_MAX];
     block *b = NULL;
+    err why = { 0 };
     r->damage = 0;
-    err_kind k = verify_block(&v, path, e);
+    err_kind k = block_open(path, 0, &b, &why);
+    block_unref(TAKE(b));
+    if (k == ERR_UNSUPPORTED) { /* whole, as far as we know: the galen that wrote it must find it again */
+        r->tell(r->ctx, path, why.message, true);
+        return OK;
+    }
+    k = verify_block(&v, path, e);
     vec_done(&v.samples);
     vec_done(&v.numbers);
     buf_done(&v.bytes);

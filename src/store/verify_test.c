@@ -104,6 +104,25 @@ TEST(verify_tells_a_torn_log_from_a_damaged_one)
     CHECK_CONTAINS(str_from(told), "00000001: ");
 }
 
+/* The galen that wrote it shall find it under its name. */
+TEST(repair_leaves_a_block_of_another_version_alone)
+{
+    const char *dir = test_dir();
+    char path[FILE_PATH_MAX];
+    repair_report r;
+    make(dir);
+    block_path(path, dir);
+    AUTO(buf_done) buf bytes = BUF_INIT(1u << 20);
+    CHECK_EQ(file_read(path, &bytes, NULL), OK);
+    bytes.ptr[8]--;
+    CHECK_EQ(file_write_atomic(path, buf_str(&bytes), 0600, NULL), OK);
+    told[0] = '\0';
+    CHECK_EQ(store_repair(dir, tell, NULL, &r, NULL), OK);
+    CHECK_EQ(r.set_aside, 0);
+    CHECK_CONTAINS(str_from(told), "it has version");
+    CHECK(file_exists(path));
+}
+
 TEST(repair_takes_the_lock)
 {
     const char *dir = test_dir();
