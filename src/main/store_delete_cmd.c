@@ -79,12 +79,26 @@ static int delete_there(const delete_options *o, char **selectors, int n)
 
 /* ---- a folder ---- */
 
+/* A slip of the pen in --data makes no new store. */
+static int open_there(const char *data, store **ret)
+{
+    char dir[FILE_PATH_MAX];
+    err e = { 0 };
+    if (!file_join(dir, data, "store", &e) && file_exists(dir))
+        return store_cmd_open(data, true, ret);
+    if (!e.kind) {
+        err_set(&e, ERR_NOT_FOUND, "there is no store \"%s\"", dir);
+        err_hint(&e, "Name galen's data folder with --data DIR.");
+    }
+    return err_print(&e), EXIT_FAILED;
+}
+
 static int delete_here(const delete_options *o, const store_cmd_sets *sets, int64_t from_ms, int64_t to_ms)
 {
     delete_receipt told;
     store *s;
     err e = { 0 };
-    int code = store_cmd_open(o->data, true, &s);
+    int code = open_there(o->data, &s);
     if (code)
         return code;
     if (store_delete(s, sets->sets.at, sets->sets.len, from_ms, to_ms, &told, &e))
@@ -106,6 +120,10 @@ static int run_delete(int argc, char **argv)
     if (n == 0 || !options_time(o.from, -STORE_CMD_ALWAYS_MS, &from_ms) || !options_time(o.to, STORE_CMD_ALWAYS_MS, &to_ms)) {
         fprintf(stderr, "galen: %s\nHint: `galen store delete --help` shows examples.\n",
                 n == 0 ? "delete needs a selector: nobody deletes everything by a slip" : "a time is neither RFC 3339 nor Unix seconds");
+        return EXIT_USAGE;
+    }
+    if (from_ms > to_ms) {
+        fprintf(stderr, "galen: --to lies before --from\n");
         return EXIT_USAGE;
     }
     if (!store_cmd_parse_sets(args, n, &sets))
@@ -130,7 +148,7 @@ static int run_clean(int argc, char **argv)
     }
     if (o.url)
         return post(o.url, "/api/v1/admin/tsdb/clean_tombstones", "");
-    if ((code = store_cmd_open(o.data, true, &s)))
+    if ((code = open_there(o.data, &s)))
         return code;
     uint64_t before = store_stats_get(s).block_bytes;
     if (store_clean(s, &e))
