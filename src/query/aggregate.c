@@ -534,6 +534,16 @@ static err_kind run(aggregator *a, value *ret)
     }
 }
 
+/* What the selection below may leave out. The order of additions shows in the last digits of a sum; a count, a smallest
+ * and a largest are the same in any order, and counting all alike needs no labels. */
+static void hint_input(eval *ev, const ast *node)
+{
+    aggregation op = node->aggregate.row->op;
+    bool selector = ast_bare(node->aggregate.expr)->kind == AST_SELECTOR;
+    ev->hints.unordered = selector && (op == AGG_COUNT || op == AGG_GROUP || op == AGG_MIN || op == AGG_MAX);
+    ev->hints.unlabelled = ev->hints.unordered && (op == AGG_COUNT || op == AGG_GROUP) && !node->aggregate.grouped;
+}
+
 err_kind eval_aggregate(eval *ev, const ast *node, const grid *g, value *ret)
 {
     aggregator a = { .ev = ev, .node = node, .op = node->aggregate.row->op };
@@ -541,8 +551,10 @@ err_kind eval_aggregate(eval *ev, const ast *node, const grid *g, value *ret)
     value_init(ret, ev, PROMQL_VECTOR, g->n);
     if (node->aggregate.row->param == PROMQL_SCALAR)
         k = eval_scalar(ev, node->aggregate.param, g, &a.param);
+    hint_input(ev, node);
     if (!k)
         k = eval_node(ev, node->aggregate.expr, g, &a.in);
+    ev->hints.unordered = ev->hints.unlabelled = false;
     if (!k)
         k = run(&a, ret);
     aggregator_done(&a);

@@ -154,7 +154,9 @@ err_kind eval_selector(eval *ev, const ast *node, const grid *g, bool timestamps
         return ev->e->kind;
     int64_t from = eval_time(ev, &node->selector.mod, offset_ms, g->start_ms) - ev->lookback_ms + 1 - ev->closed_ranges;
     int64_t to = eval_time(ev, &node->selector.mod, offset_ms, grid_at(g, g->n - 1)) + (smoothed ? ev->lookback_ms : 0);
+    ev->hints.newest_only = g->n == 1 && !smoothed;
     err_kind k = source_open(ev, node->selector.matchers, node->selector.count, from, to, &src);
+    ev->hints.newest_only = false;
     for (size_t i = 0; !k && i < src.len; i++) {
         if (smoothed || source_has_histograms(&src.at[i])) {
             k = select_native(ev, node, offset_ms, g, &src.at[i], timestamps, ret);

@@ -232,6 +232,9 @@ err_kind source_open(eval *ev, const matcher *m, size_t n, int64_t from_ms, int6
     if (eval_matchers(ev, m, n, &ready))
         return ev->e->kind;
     viewer v = { .ev = ev, .m = ready, .n = n, .from_ms = from_ms, .to_ms = to_ms };
+    str names[VIEW_NAMES_MAX];
+    if (canonical_names(ready, n, &v.name_at, names))
+        ev->hints.unlabelled = false; /* targets are told by their labels */
     err_kind k = add_stored(&v);
     if (!k)
         k = add_views(&v);

@@ -330,7 +330,7 @@ static inline void look_ahead(const store *s, const sample_row *rows, size_t n, 
     if (i + AHEAD_ROWS >= n || !rows[i + AHEAD_ROWS].ref)
         return;
     uint32_t slot = (uint32_t)(*rows[i + AHEAD_ROWS].ref & HEAD_SLOT_MASK);
-    if (slot < s->head.slots)
+    if (slot && slot < s->head.slots) /* 0: not known yet */
         __builtin_prefetch(head_at(&s->head, slot), 1);
 }
 

@@ -174,12 +174,34 @@ static err_kind take_block(store_selection *sel, size_t i, const matcher *m, siz
     return k ? k : end_run(sel, first, f->tier == STORE_TIER_RAW, (select_source){ .path = str_from(f->b->path), .tier = f->tier }, e);
 }
 
+/* The head first and the blocks after it (select.h). */
+static err_kind take_sources(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
+{
+    err_kind k = take_head(s, sel, m, n, e);
+    return k ? k : select_blocks(s, sel, e);
+}
+
+static void forget_sources(store_selection *sel)
+{
+    for (size_t i = 0; i < sel->parts.len; i++)
+        part_done(&sel->parts.at[i]);
+    for (size_t i = 0; i < sel->blocks.len; i++)
+        block_unref(sel->blocks.at[i].b);
+    texts_unref(sel->texts);
+    sel->texts = NULL;
+    sel->parts.len = sel->blocks.len = sel->runs.len = sel->sources.len = 0;
+    arena_reset(&sel->arena);
+}
+
 static err_kind select_fill(store *s, store_selection *sel, const matcher *m, size_t n, err *e)
 {
     select_range(s, sel);
-    err_kind k = take_head(s, sel, m, n, e);
-    if (!k)
-        k = select_blocks(s, sel, e);
+    err_kind k = take_sources(s, sel, m, n, e);
+    if (!k && sel->hints.unlabelled && sel->hints.newest_only && sel->blocks.len) { /* series of several sources are told by their labels */
+        sel->hints.unlabelled = false;
+        forget_sources(sel);
+        k = take_sources(s, sel, m, n, e);
+    }
     for (size_t i = 0; !k && i < sel->blocks.len; i++)
         k = take_block(sel, i, m, n, e);
     return k ? k : group_parts(sel, e);
@@ -248,17 +270,13 @@ void store_select_free(store_selection *sel)
 {
     if (!sel)
         return;
-    for (size_t i = 0; i < sel->parts.len; i++)
-        part_done(&sel->parts.at[i]);
-    for (size_t i = 0; i < sel->blocks.len; i++)
-        block_unref(sel->blocks.at[i].b);
+    forget_sources(sel);
     vec_done(&sel->parts);
     vec_done(&sel->runs);
     vec_done(&sel->series);
     vec_done(&sel->blocks);
     vec_done(&sel->sources);
     vec_done(&sel->scratch);
-    texts_unref(sel->texts);
     arena_done(&sel->arena);
     mem_free(sel);
 }

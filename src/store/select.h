@@ -22,8 +22,12 @@ typedef struct piece {
     uint8_t kind;      /* chunk_kind */
     chunk *owner;      /* counted; NULL: bytes lie in the arena or in a block */
     const block *in;   /* NULL: not in a block, … */
-    block_page page;   /* … else its page, and `bytes` is empty */
+    union {
+        block_page page; /* … else its page, and `bytes` is empty */
+        double v;        /* PIECE_SAMPLE: one sample at min_t_ms, without a chunk */
+    };
 } piece;
+#define PIECE_SAMPLE 0x80 /* a kind beside chunk_kind's */
 
 typedef struct part {
     labels labels;

@@ -198,6 +198,25 @@ static bool surely_has(const store_selection *sel, const head *h, const series *
     return s->open.last_t_ms >= from_ms && s->open.last_t_ms <= sel->raw_to_ms;
 }
 
+/* The newest sample of the series, if it is a float in the range, is at hand without any chunk. */
+static bool newest_at_hand(const store_selection *sel, const head *h, const series *s)
+{
+    int64_t cut_t_ms = head_cold(h, s)->cut_t_ms;
+    int64_t from_ms = MAX(sel->raw_from_ms, cut_t_ms == INT64_MIN ? INT64_MIN : cut_t_ms + 1);
+    return s->open.count && !(s->flags & SERIES_LAST_HISTOGRAM) && s->open.last_t_ms >= from_ms && s->open.last_t_ms <= sel->raw_to_ms;
+}
+
+static err_kind take_newest(store_selection *sel, const head *h, const series *s, size_t *count, err *e)
+{
+    part p = { .source = SOURCE_HEAD, .len = 1, .from_ms = s->open.last_t_ms, .to_ms = s->open.last_t_ms };
+    p.at = arena_new(&sel->arena, piece);
+    if (!p.at || (!sel->hints.unlabelled && labels_of(sel, h, s, &p.labels)))
+        return err_nomem(e);
+    *p.at = (piece){ .kind = PIECE_SAMPLE, .min_t_ms = s->open.last_t_ms, .max_t_ms = s->open.last_t_ms, .count = 1 };
+    memcpy(&p.at->v, &s->open.last_bits, sizeof p.at->v);
+    return select_add_part(sel, p, count, e);
+}
+
 /* Late samples are a source of their own, before the head: where both have a sample at one time, the first that came
  * is the head's. */
 static err_kind take_series(store_selection *sel, head *h, series *s, size_t *count, err *e)
@@ -207,6 +226,8 @@ static err_kind take_series(store_selection *sel, head *h, series *s, size_t *co
         part p = { .source = SOURCE_HEAD, .len = 1 };
         return labels_of(sel, h, s, &p.labels) ? err_nomem(e) : select_add_part(sel, p, count, e);
     }
+    if (sel->hints.newest_only && newest_at_hand(sel, h, s))
+        return take_newest(sel, h, s, count, e);
     if (c->more && (c->more->late.len || c->more->late_closed)) {
         part p = { .source = SOURCE_LATE, .from_ms = sel->raw_from_ms, .to_ms = sel->raw_to_ms };
         size_t uncounted = 0;

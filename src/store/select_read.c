@@ -2,7 +2,6 @@
 #include "store/select.h"
 #include "store/histogram_chunk.h"
 #include "store/samples.h"
-#include "store/samples.h"
 
 typedef struct window { int64_t from_ms, to_ms; } window;
 
@@ -17,6 +16,8 @@ static err_kind decode_piece(const piece *p, window w, sample_vec *out, err *e)
 {
     if (p->in)
         return block_decode(p->in, &p->page, w.from_ms, w.to_ms, out, e);
+    if (p->kind == PIECE_SAMPLE)
+        return vec_push(out, ((sample){ p->min_t_ms, p->v })) ? err_nomem(e) : OK;
     err_kind k = chunk_decode(p->bytes, p->count, w.from_ms, w.to_ms, out);
     if (k == ERR_NOMEM)
         return err_nomem(e);
@@ -35,7 +36,7 @@ static err_kind decode_pieces(const piece *at, uint32_t n, window w, sample_vec 
 {
     for (uint32_t i = 0; i < n; i++) {
         size_t before = all->len;
-        if (at[i].kind != CHUNK_XOR)
+        if (at[i].kind != CHUNK_XOR && at[i].kind != PIECE_SAMPLE)
             continue;
         err_kind k = decode_piece(&at[i], w, all, e);
         if (k || (k = put_in_order(all, before, e)))

@@ -196,3 +196,26 @@ TEST(select_survives_any_failed_allocation)
     }
     close_store(s);
 }
+
+/* An instant wants one sample a series, a count not even its labels; with a block beside the head labels tell the
+ * series of both apart. */
+TEST(select_leaves_out_what_the_reader_will_not_use)
+{
+    static const select_hints newest = { .tier = STORE_TIER_RAW, .newest_only = true };
+    static const select_hints counted = { .tier = STORE_TIER_RAW, .newest_only = true, .unordered = true, .unlabelled = true };
+    store *s = open_at(test_dir());
+    for (int who = 1; who <= 3; who++)
+        for (int i = 0; i < 5; i++)
+            CHECK_EQ(put(s, "up", who, NOW + i * 1000, who * 10 + i), OK);
+    int64_t last = NOW + 4000;
+    CHECK_STR(str_from(ask(s, "up", NOW, last, newest, NOW, STORE_TIER_RAW)), "w1:4=14 w2:4=24 w3:4=34");
+    CHECK_STR(str_from(ask(s, "up", NOW, last, counted, NOW, STORE_TIER_RAW)), ":4=14 :4=24 :4=34");
+    /* Its newest lies behind the range: what is inside has to be looked for. */
+    CHECK_STR(str_from(ask(s, "up", NOW, last - 2500, newest, NOW, STORE_TIER_RAW)), "w1:0=10,1=11 w2:0=20,1=21 w3:0=30,1=31");
+    CHECK_EQ(care_hand_over(s, INT64_MIN, NULL), OK);
+    CHECK_EQ(put(s, "up", 2, last + 1000, 25), OK);
+    CHECK_EQ(put(s, "up", 4, last + 1000, 40), OK);
+    const char *both = "w1:0=10,1=11,2=12,3=13,4=14 w2:0=20,1=21,2=22,3=23,4=24,5=25 w3:0=30,1=31,2=32,3=33,4=34 w4:5=40";
+    CHECK_STR(str_from(ask(s, "up", NOW, last + 1000, counted, NOW, STORE_TIER_RAW)), both);
+    close_store(s);
+}

@@ -72,6 +72,8 @@ typedef struct select_hints {
     store_tier tier;
     bool labels_only;             /* no samples will be read */
     bool unordered;               /* the series may come in any order */
+    bool newest_only;             /* of each series only the newest sample in the range will be used: others may be left out */
+    bool unlabelled;              /* beside these two: nobody looks at labels, a series may come without */
 } select_hints;
 
 /* A snapshot of the matching series with samples in from_ms..to_ms (both inclusive), sorted by labels.
