@@ -13,6 +13,8 @@ static inline bool histogram_is_custom(const histogram *h) { return h->schema ==
 
 /* The bound between bucket `index` and the next one of an exponential schema: 2^(index / 2^schema). */
 double histogram_bound(int8_t schema, int32_t index);
+/* The same for the buckets of `h`, exponential or custom; infinity where the custom bounds end. */
+double histogram_bucket_bound(const histogram *h, int64_t index);
 
 /* ---- buckets one after another ---- */
 typedef struct histogram_bucket { double lower, upper, count; bool lower_inclusive, upper_inclusive; } histogram_bucket;
