@@ -169,5 +169,6 @@ extern const size_t canonical_signal_count;
 extern const canonical_view canonical_views[];
 extern const size_t canonical_view_count;
 const canonical_signal *canonical_find(str name);  /* NULL: not a canonical name. Histograms also by _bucket/_sum/_count */
+#include "metric/histogram_math.h"
 #include "metric/prompb.h"
 #include "metric/relabel.h"

@@ -9,7 +9,7 @@
  * value is used up; ev->live counts them against max_samples. One thread a query; the tree is only read. */
 #pragma once
 #include "base/kahan.h"
-#include "metric/histogram_math.h"
+#include "metric/metric.h"
 #include "query/ast.h"
 
 typedef struct grid { int64_t start_ms, step_ms; size_t n; } grid;

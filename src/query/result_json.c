@@ -1,7 +1,7 @@
 /* Results as the HTTP API shows them. A range query over many series prints a hundred thousand numbers, so samples
  * are written straight into the buffer's room, not piece by piece. */
 #include "base/json.h"
-#include "metric/histogram_math.h"
+#include "metric/metric.h"
 #include "query/query.h"
 #include <stdlib.h>
 

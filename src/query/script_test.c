@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/regex.h"
 #include "base/test.h"
-#include "metric/histogram_math.h"
+#include "metric/metric.h"
 #include "query/query.h"
 #include <stdlib.h>
 
