@@ -1,7 +1,11 @@
 #include "query/query.h"
 #include "base/regex.h"
 #include "query/cost.h"
+#include <malloc.h>
 #include <stdlib.h>
+
+/* What a query of this size leaves is given back at once: malloc would keep it for good, per thread. */
+#define LARGE_BYTES ((size_t)64 << 20)
 
 /* Labels and texts of one query; the numbers are counted apart (max_samples). */
 #define QUERY_ARENA_MAX ((size_t)512 << 20)
@@ -464,8 +468,11 @@ err_kind query_run(query_engine *q, const query_request *req, query_result *ret,
         query_result_done(ret);
     }
     cost_done(&cost);
+    size_t held = eval_memory(&ev);
     eval_done(&ev);
     arena_done(&a);
+    if (held >= LARGE_BYTES)
+        malloc_trim(0);
     return k;
 }
 
