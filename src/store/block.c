@@ -86,12 +86,14 @@ bool block_replaces(const block *b, size_t i, uint32_t *ret_number)
 
 static err_kind map_file(block *b, err *e)
 {
-    int fd = open(b->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(b->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe of that name shall not stop us */
     struct stat st;
     if (fd < 0)
         return err_sys(e, errno, "could not open block \"%s\"", b->path);
     err_kind k = fstat(fd, &st) != 0 ? err_sys(e, errno, "could not open block \"%s\"", b->path) : OK;
-    if (!k && st.st_size == 0)
+    if (!k && !S_ISREG(st.st_mode))
+        k = corrupt(b, e, "it is no regular file");
+    else if (!k && st.st_size == 0)
         k = corrupt(b, e, "it is empty");
     void *at = k ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (!k && at == MAP_FAILED)

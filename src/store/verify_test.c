@@ -1,6 +1,7 @@
 #include "store/verify.h"
 #include "store/fixture.h"
 #include "base/test.h"
+#include <sys/stat.h>
 
 static char told[2000];
 static void tell(void *ctx, const char *path, const char *what, bool damage)
@@ -121,6 +122,18 @@ TEST(repair_leaves_a_block_of_another_version_alone)
     CHECK_EQ(r.set_aside, 0);
     CHECK_CONTAINS(str_from(told), "it has version");
     CHECK(file_exists(path));
+}
+
+TEST(verify_goes_on_behind_what_is_no_file)
+{
+    const char *dir = test_dir();
+    char folder[FILE_PATH_MAX], pipe[FILE_PATH_MAX];
+    make(dir);
+    CHECK_EQ(file_join(folder, dir, "blocks/90000000.block", NULL) | file_join(pipe, dir, "blocks/90000001.block", NULL), OK);
+    CHECK_EQ(mkdir(folder, 0700) | mkfifo(pipe, 0600), 0);
+    verify_report r = verify(dir);
+    CHECK_EQ(r.damaged_files, 2);
+    CHECK(r.samples > 0);
 }
 
 TEST(repair_takes_the_lock)

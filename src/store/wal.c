@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char wal_magic[8] = "galenWAL";
@@ -351,9 +352,12 @@ err_kind wal_reader_open(wal_reader *r, const char *path, err *e)
 {
     *r = (wal_reader)WAL_READER_INIT;
     str_copy(r->path, sizeof r->path, str_from(path));
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (r->fd < 0)
+    r->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (r->fd < 0 || fstat(r->fd, &st) != 0)
         return err_sys(e, errno, "could not open \"%s\"", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_INVALID, "cannot read WAL segment \"%s\": it is no regular file", path);
     err_kind k = reader_fill(r, WAL_HEADER_BYTES, e);
     if (k)
         return k;

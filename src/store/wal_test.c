@@ -164,6 +164,18 @@ TEST(wal_tells_of_a_newer_version)
     wal_reader_done(&r);
 }
 
+TEST(wal_reader_does_not_wait_for_a_pipe)
+{
+    char path[FILE_PATH_MAX];
+    CHECK_EQ(wal_segment_path(path, test_dir(), 1, NULL), OK);
+    CHECK_EQ(mkfifo(path, 0600), 0);
+    wal_reader r;
+    err e = { 0 };
+    CHECK_EQ(wal_reader_open(&r, path, &e), ERR_INVALID);
+    CHECK_CONTAINS(str_from(e.message), "no regular file");
+    wal_reader_done(&r);
+}
+
 /* Every write-like call fails once, in each way: the failed batch is gone, all others are there. */
 TEST(wal_write_is_all_or_nothing_under_any_fault)
 {
