@@ -45,10 +45,13 @@ static int to_output(store *s, const store_cmd_sets *sets, int64_t from_ms, int6
         return err_print(&e), EXIT_FAILED;
     }
     int code = write_to(s, sets, from_ms, to_ms, format, fd, output);
-    if (close(fd) != 0 && code == EXIT_DONE) {
+    if (close(fd) != 0 && code != EXIT_FAILED) {
         err_sys(&e, errno, "could not write \"%s\"", output);
-        return err_print(&e), EXIT_FAILED;
+        err_print(&e);
+        code = EXIT_FAILED;
     }
+    if (code == EXIT_FAILED)
+        (void)unlink(output); /* half an export looks like a whole one, and would be in the way of the next */
     return code;
 }
 
