@@ -131,7 +131,8 @@ def report(records, command):
            table(["store", "version"], [[NAMES[s], versions[s]] for s in stores])]
     if busy:
         out.append(f"Other programs used {number(statistics.median(busy))} (at most {number(max(busy))}) cores meanwhile.\n")
-    out += ["## Figures\n", figures(runs, stores), "## Questions\n", questions(runs, stores)]
+    out += ["## Figures\n", figures(runs, stores), "## Questions\n", questions(runs, stores),
+            "galen answers as Prometheus 3 does: a range is open at its left, so rates differ a little from 2.42's.\n"]
     return "\n".join(out)
 
 
