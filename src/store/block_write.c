@@ -1,6 +1,5 @@
-/* The index is gathered while series come: symbols and pairs by number of arrival, entries as they will be but for
- * these numbers. At the end both are sorted and the entries written with their places, so that a reader can halve. */
-#include "store/block.h"
+/* A block's file: pages as they come, and what the index will say of each series (written by block_index.c). */
+#include "store/block_writer.h"
 #include "store/samples.h"
 #include "base/hash.h"
 #include "base/rand.h"
@@ -9,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include <zstd.h>
 
 #define OUT_BUFFER_BYTES (256u << 10)
@@ -22,53 +19,6 @@
 #else
 #define SHARED_SLOTS (1u << 15)          /* pages remembered to be shared: 1 MiB; a newer one takes its slot */
 #endif
-
-/* Where bytes that were written once can be found again; 128 bits of a seeded hash stand for the bytes. */
-typedef struct shared { XXH128_hash_t hash; uint64_t at; uint32_t len; } shared;
-
-typedef struct place { uint64_t at; uint32_t len; } place; /* in the section of pages */
-
-/* The times of a run as they were written last: neighbours most often have the same. */
-typedef struct known_times { int64_t t_ms[COLUMN_MAX]; size_t n; uint64_t at; uint32_t len; } known_times;
-#define KNOWN_RUNS 16u
-
-/* A label as a pair of symbols; open addressing by both numbers. */
-typedef struct pair { uint32_t name, value; } pair;
-typedef struct pair_map { uint32_t *at; size_t cap; } pair_map; /* number of the pair + 1 */
-
-struct block_writer {
-    char path[FILE_PATH_MAX], temp[FILE_PATH_MAX];
-    int fd;
-    buf out;                     /* not yet written */
-    uint64_t offset;             /* of the end of `out` in the file */
-    uint64_t seed;
-    shared *pages;               /* SHARED_SLOTS */
-    known_times *times;          /* KNOWN_RUNS, by the run's number */
-
-    arena texts;
-    map ids;                     /* text -> symbol number + 1 */
-    vec(str) symbols;
-    vec(pair) pairs;
-    pair_map pair_ids;
-    vec(uint32_t) row_of;        /* at the end: pair -> row of the table */
-
-    uint32_t before[LABELS_MAX]; /* pairs of the series before, and how many */
-    size_t before_len;
-
-    buf axes;
-    vec(uint32_t) axis_offsets;
-    map axis_ids;                /* bytes of an axis -> its number + 1 */
-    buf entries;                 /* varint length, labels as pairs, …: see write_entry */
-    buf replaces;
-    buf bytes, packed;           /* of one page, one axis */
-    sample_vec samples;          /* of one series */
-
-    uint64_t series_count, chunk_count, sample_count;
-    int64_t min_t_ms, max_t_ms;
-
-    XXH3_state_t *sum;           /* of the index */
-    bool summing;
-};
 
 static void writer_free(block_writer *w)
 {
@@ -101,7 +51,7 @@ static err_kind flush(block_writer *w, err *e)
     return k;
 }
 
-static err_kind put(block_writer *w, const void *bytes, size_t n, err *e)
+err_kind block_writer_put(block_writer *w, const void *bytes, size_t n, err *e)
 {
     if (w->out.len + n > OUT_BUFFER_BYTES) {
         err_kind k = flush(w, e);
@@ -116,17 +66,11 @@ static err_kind put(block_writer *w, const void *bytes, size_t n, err *e)
     return buf_append_bytes(&w->out, bytes, n) ? err_nomem(e) : OK;
 }
 
-static err_kind put_u32(block_writer *w, uint32_t v, err *e)
+err_kind block_writer_put_u32(block_writer *w, uint32_t v, err *e)
 {
     uint8_t bytes[4];
     wire_put_u32(bytes, v);
-    return put(w, bytes, sizeof bytes, e);
-}
-
-static void add_varint(buf *b, uint64_t v)
-{
-    uint8_t bytes[WIRE_VARINT_MAX];
-    buf_append_bytes(b, bytes, (size_t)(wire_put_varint(bytes, v) - bytes));
+    return block_writer_put(w, bytes, sizeof bytes, e);
 }
 
 static err_kind buf_trouble(const block_writer *w, const buf *b, err *e)
@@ -153,8 +97,8 @@ static err_kind put_page(block_writer *w, place *ret, err *e)
     *ret = (place){ w->offset - BLOCK_HEADER_BYTES, (uint32_t)w->bytes.len };
     *known = (shared){ hash, ret->at, ret->len };
     wire_put_u32(sum, (uint32_t)hash_bytes(w->bytes.ptr, w->bytes.len, 0));
-    err_kind k = put(w, w->bytes.ptr, w->bytes.len, e);
-    return k ? k : put(w, sum, sizeof sum, e);
+    err_kind k = block_writer_put(w, w->bytes.ptr, w->bytes.len, e);
+    return k ? k : block_writer_put(w, sum, sizeof sum, e);
 }
 
 /* What the index says of a page. */
@@ -197,7 +141,7 @@ static err_kind put_histograms(block_writer *w, const block_chunk *c, written *r
 {
     *ret = (written){ c->min_t_ms, c->max_t_ms, c->count, CHUNK_HISTOGRAM, { 0 }, { 0 } };
     buf_reset(&w->bytes);
-    add_varint(&w->bytes, c->bytes.len);
+    block_add_varint(&w->bytes, c->bytes.len);
     size_t bound = ZSTD_compressBound(c->bytes.len);
     char *room = buf_reserve(&w->bytes, bound);
     if (!room)
@@ -315,15 +259,15 @@ static err_kind axis_id(block_writer *w, const written_vec *pages, uint32_t *ret
     int64_t t_ms = 0;
     uint64_t end = 0;
     buf_reset(&w->bytes);
-    add_varint(&w->bytes, pages->len);
+    block_add_varint(&w->bytes, pages->len);
     for (size_t i = 0; i < pages->len; i++) {
         const written *p = &pages->at[i];
-        add_varint(&w->bytes, wire_zigzag((uint64_t)p->min_t_ms - (uint64_t)t_ms));
-        add_varint(&w->bytes, (uint64_t)p->max_t_ms - (uint64_t)p->min_t_ms);
-        add_varint(&w->bytes, (uint64_t)p->count << 1 | (p->kind == CHUNK_HISTOGRAM));
+        block_add_varint(&w->bytes, wire_zigzag((uint64_t)p->min_t_ms - (uint64_t)t_ms));
+        block_add_varint(&w->bytes, (uint64_t)p->max_t_ms - (uint64_t)p->min_t_ms);
+        block_add_varint(&w->bytes, (uint64_t)p->count << 1 | (p->kind == CHUNK_HISTOGRAM));
         if (p->kind != CHUNK_HISTOGRAM) {
-            add_varint(&w->bytes, wire_zigzag(p->time.at - end));
-            add_varint(&w->bytes, p->time.len);
+            block_add_varint(&w->bytes, wire_zigzag(p->time.at - end));
+            block_add_varint(&w->bytes, p->time.len);
             end = p->time.at + p->time.len + 4;
         }
         t_ms = p->max_t_ms;
@@ -350,19 +294,19 @@ static err_kind write_entry(block_writer *w, const uint32_t *ids, size_t n, uint
 {
     uint64_t end = 0;
     buf_reset(&w->packed);
-    add_varint(&w->packed, axis);
+    block_add_varint(&w->packed, axis);
     for (size_t i = 0; i < pages->len; i++) {
         place at = pages->at[i].value;
-        add_varint(&w->packed, wire_zigzag(at.at - end));
-        add_varint(&w->packed, at.len);
+        block_add_varint(&w->packed, wire_zigzag(at.at - end));
+        block_add_varint(&w->packed, at.len);
         end = at.at + at.len + 4;
     }
     if (buf_failed(&w->packed))
         return err_nomem(e);
-    add_varint(&w->entries, w->packed.len);
-    add_varint(&w->entries, n);
+    block_add_varint(&w->entries, w->packed.len);
+    block_add_varint(&w->entries, n);
     for (size_t i = 0; i < n; i++)
-        add_varint(&w->entries, ids[i]);
+        block_add_varint(&w->entries, ids[i]);
     return buf_append(&w->entries, buf_str(&w->packed)) ? buf_trouble(w, &w->entries, e) : OK;
 }
 
@@ -468,239 +412,6 @@ err_kind block_writer_replaces(block_writer *w, const uint32_t *numbers, size_t 
 
 uint64_t block_writer_series(const block_writer *w) { return w->series_count; }
 
-/* ---- the index: symbols ---- */
-
-/* Sorts numbers by what they stand for; qsort has no place for the writer, so keys travel with them. */
-typedef struct text_key { str text; uint32_t id; } text_key;
-typedef struct pair_key { uint32_t name, value, id; } pair_key;
-
-static int by_text(const void *a, const void *b) { return str_cmp(((const text_key *)a)->text, ((const text_key *)b)->text); }
-
-static int by_pair(const void *va, const void *vb)
-{
-    const pair_key *a = va, *b = vb;
-    if (a->name != b->name)
-        return a->name < b->name ? -1 : 1;
-    return a->value < b->value ? -1 : a->value > b->value;
-}
-
-/* Offsets, then texts. After it pairs speak of symbols by their place in the order. */
-static err_kind write_symbols(block_writer *w, err *e)
-{
-    size_t n = w->symbols.len;
-    text_key *keys = mem_calloc(n ? n : 1, sizeof *keys);
-    uint32_t *place_of = mem_calloc(n ? n : 1, sizeof *place_of), offset = 0;
-    err_kind k = keys && place_of ? OK : err_nomem(e);
-    for (size_t i = 0; !k && i < n; i++)
-        keys[i] = (text_key){ w->symbols.at[i], (uint32_t)i };
-    if (!k && n > 1)
-        qsort(keys, n, sizeof *keys, by_text);
-    for (size_t i = 0; !k && i < n; i++) {
-        place_of[keys[i].id] = (uint32_t)i;
-        k = put_u32(w, offset, e);
-        offset += (uint32_t)keys[i].text.len;
-    }
-    if (!k)
-        k = put_u32(w, offset, e);
-    for (size_t i = 0; !k && i < n; i++)
-        k = put(w, keys[i].text.ptr, keys[i].text.len, e);
-    for (size_t i = 0; !k && i < w->pairs.len; i++)
-        w->pairs.at[i] = (pair){ place_of[w->pairs.at[i].name], place_of[w->pairs.at[i].value] };
-    mem_free(keys);
-    mem_free(place_of);
-    return k;
-}
-
-/* Every pair's row in the table; w->pairs is in the table's order then. */
-static err_kind sort_pairs(block_writer *w, err *e)
-{
-    size_t n = w->pairs.len;
-    pair_key *keys = mem_calloc(n ? n : 1, sizeof *keys);
-    if (!keys || vec_reserve(&w->row_of, n ? n : 1)) {
-        mem_free(keys);
-        return err_nomem(e);
-    }
-    for (size_t i = 0; i < n; i++)
-        keys[i] = (pair_key){ w->pairs.at[i].name, w->pairs.at[i].value, (uint32_t)i };
-    if (n > 1)
-        qsort(keys, n, sizeof *keys, by_pair);
-    w->row_of.len = n;
-    for (size_t i = 0; i < n; i++) {
-        w->row_of.at[keys[i].id] = (uint32_t)i;
-        w->pairs.at[i] = (pair){ keys[i].name, keys[i].value };
-    }
-    mem_free(keys);
-    return OK;
-}
-
-/* ---- the index: series ---- */
-
-typedef struct entry { uint32_t rows[LABELS_MAX]; size_t labels; str tail; } entry;
-
-/* The next gathered entry; what was written here is trusted. */
-static bool next_entry(const block_writer *w, wire_cursor *c, entry *ret)
-{
-    uint64_t tail, n, id;
-    if (!wire_left(c) || !wire_varint(c, &tail) || !wire_varint(c, &n))
-        return false;
-    ret->labels = (size_t)n;
-    for (uint64_t i = 0; i < n; i++) {
-        if (!wire_varint(c, &id))
-            return false;
-        ret->rows[i] = w->row_of.at[id];
-    }
-    return wire_bytes(c, tail, &ret->tail);
-}
-
-static err_kind write_entries(block_writer *w, err *e)
-{
-    vec(uint32_t) offsets = { 0 };
-    uint64_t start = w->offset;
-    wire_cursor c = wire_read(buf_str(&w->entries));
-    entry one;
-    err_kind k = vec_reserve(&offsets, w->series_count ? w->series_count : 1) ? err_nomem(e) : OK;
-    while (!k && next_entry(w, &c, &one)) {
-        uint8_t bytes[(LABELS_MAX + 1) * 5], *p = wire_put_varint(bytes, one.labels);
-        for (size_t i = 0; i < one.labels; i++)
-            p = wire_put_varint(p, one.rows[i]);
-        if (w->offset - start + sizeof bytes + one.tail.len >= BLOCK_SECTION_MAX_BYTES)
-            k = err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
-        offsets.at[offsets.len++] = (uint32_t)(w->offset - start);
-        if (!k)
-            k = put(w, bytes, (size_t)(p - bytes), e);
-        if (!k)
-            k = put(w, one.tail.ptr, one.tail.len, e);
-    }
-    for (size_t i = 0; !k && i < offsets.len; i++)
-        k = put_u32(w, offsets.at[i], e);
-    vec_done(&offsets);
-    return k;
-}
-
-/* ---- the index: posting lists ---- */
-
-/* A list as the smallest of three: gaps, runs, a bitmap; the three containers of Roaring (Lemire et al., "Consistently
- * faster and smaller compressed bitmaps with Roaring", 2016), one a list. */
-static void list_gaps(const uint32_t *at, size_t n, buf *out)
-{
-    uint32_t before = 0;
-    for (size_t i = 0; i < n; before = at[i++])
-        add_varint(out, at[i] - before);
-}
-
-static size_t list_runs(const uint32_t *at, size_t n, buf *out)
-{
-    size_t runs = 0;
-    uint32_t before = 0;
-    for (size_t i = 0; i < n; runs++) {
-        size_t end = i + 1;
-        while (end < n && at[end] == at[end - 1] + 1)
-            end++;
-        if (out) {
-            add_varint(out, at[i] - before);
-            add_varint(out, end - i - 1);
-            before = at[end - 1];
-        }
-        i = end;
-    }
-    return runs;
-}
-
-static void list_bitmap(const uint32_t *at, size_t n, buf *out)
-{
-    uint32_t word = at[0] / 64;
-    uint64_t bits = 0;
-    add_varint(out, word);
-    add_varint(out, at[n - 1] / 64 - word + 1);
-    for (size_t i = 0; i <= n; i++) {
-        for (; i == n ? bits : at[i] / 64 > word; word++, bits = 0) {
-            uint8_t bytes[8];
-            wire_put_u64(bytes, bits);
-            buf_append_bytes(out, bytes, sizeof bytes);
-        }
-        if (i < n)
-            bits |= UINT64_C(1) << at[i] % 64;
-    }
-}
-
-static void encode_list(const uint32_t *at, size_t n, buf *out)
-{
-    size_t runs = list_runs(at, n, NULL), bitmap_bytes = ((size_t)at[n - 1] / 64 - at[0] / 64 + 1) * 8;
-    buf_reset(out);
-    if (runs * 3 < n && runs * 3 < bitmap_bytes) { /* a run is two to four bytes, a gap at least one */
-        buf_append_bytes(out, &(uint8_t){ BLOCK_LIST_RUNS }, 1);
-        add_varint(out, runs);
-        list_runs(at, n, out);
-    } else if (bitmap_bytes < n) {
-        buf_append_bytes(out, &(uint8_t){ BLOCK_LIST_BITMAP }, 1);
-        list_bitmap(at, n, out);
-    } else {
-        buf_append_bytes(out, &(uint8_t){ BLOCK_LIST_GAPS }, 1);
-        list_gaps(at, n, out);
-    }
-}
-
-typedef struct lists { uint32_t *starts, *at; } lists; /* row r: at[starts[r]] … at[starts[r + 1] - 1] */
-
-static void lists_free(lists *l)
-{
-    mem_free(l->starts);
-    mem_free(l->at);
-}
-
-/* Counting sort of (row, series) by row: series come ascending. */
-static err_kind gather_lists(const block_writer *w, lists *ret, err *e)
-{
-    size_t rows = w->pairs.len;
-    uint64_t total = 0;
-    entry one;
-    ret->starts = mem_calloc(rows + 2, sizeof *ret->starts);
-    if (!ret->starts)
-        return err_nomem(e);
-    for (wire_cursor c = wire_read(buf_str(&w->entries)); next_entry(w, &c, &one); total += one.labels)
-        for (size_t i = 0; i < one.labels; i++)
-            ret->starts[one.rows[i] + 2]++;
-    if (total > UINT32_MAX)
-        return err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
-    for (size_t i = 2; i < rows + 2; i++)
-        ret->starts[i] += ret->starts[i - 1];
-    ret->at = mem_calloc(total ? (size_t)total : 1, sizeof *ret->at);
-    if (!ret->at)
-        return err_nomem(e);
-    uint32_t number = 0;
-    for (wire_cursor c = wire_read(buf_str(&w->entries)); next_entry(w, &c, &one); number++)
-        for (size_t i = 0; i < one.labels; i++)
-            ret->at[ret->starts[one.rows[i] + 1]++] = number; /* afterwards starts[r] is where row r begins */
-    return OK;
-}
-
-/* Lists, then the table that finds them; *ret_table: where it begins. */
-static err_kind write_lists(block_writer *w, uint64_t *ret_table, err *e)
-{
-    AUTO(lists_free) lists all = { 0 };
-    vec(uint32_t) offsets = { 0 };
-    uint64_t start = w->offset;
-    err_kind k = gather_lists(w, &all, e);
-    for (size_t i = 0; !k && i < w->pairs.len; i++) {
-        encode_list(all.at + all.starts[i], all.starts[i + 1] - all.starts[i], &w->bytes);
-        if (buf_failed(&w->bytes) || vec_push(&offsets, (uint32_t)(w->offset - start)))
-            k = err_nomem(e);
-        else
-            k = put(w, w->bytes.ptr, w->bytes.len, e);
-    }
-    *ret_table = w->offset;
-    for (size_t i = 0; !k && i < w->pairs.len; i++) {
-        uint8_t row[BLOCK_ROW_BYTES];
-        wire_put_u32(row, w->pairs.at[i].name);
-        wire_put_u32(row + 4, w->pairs.at[i].value);
-        wire_put_u32(row + 8, all.starts[i + 1] - all.starts[i]);
-        wire_put_u32(row + 12, offsets.at[i]);
-        k = put(w, row, sizeof row, e);
-    }
-    vec_done(&offsets);
-    return k;
-}
-
 /* ---- the whole ---- */
 
 static void footer_fill(const block_writer *w, const uint64_t starts[BLOCK_SECTIONS + 1], block_cover cover, uint64_t index_sum,
@@ -726,41 +437,6 @@ static void footer_fill(const block_writer *w, const uint64_t starts[BLOCK_SECTI
     memcpy(f + 248, "galenEND", 8);
 }
 
-static err_kind write_axes(block_writer *w, uint64_t *ret_offsets, err *e)
-{
-    err_kind k = put(w, w->axes.ptr, w->axes.len, e);
-    *ret_offsets = w->offset;
-    for (size_t i = 0; !k && i < w->axis_offsets.len; i++)
-        k = put_u32(w, w->axis_offsets.at[i], e);
-    return k;
-}
-
-static err_kind write_index(block_writer *w, uint64_t starts[BLOCK_SECTIONS + 1], err *e)
-{
-    err_kind k;
-    XXH3_64bits_reset(w->sum);
-    w->summing = true;
-    starts[0] = BLOCK_HEADER_BYTES;
-    starts[1] = w->offset;
-    if ((k = write_symbols(w, e)) || (k = sort_pairs(w, e)))
-        return k;
-    starts[2] = w->offset;
-    if ((k = write_axes(w, &starts[3], e)))
-        return k;
-    starts[4] = w->offset;
-    if ((k = write_entries(w, e)))
-        return k;
-    starts[5] = w->offset - w->series_count * 4;
-    starts[6] = w->offset;
-    if ((k = write_lists(w, &starts[7], e)))
-        return k;
-    starts[8] = w->offset;
-    k = put(w, w->replaces.ptr, w->replaces.len, e);
-    starts[9] = w->offset;
-    w->summing = false;
-    return k;
-}
-
 static err_kind sync_parent(const char *path, err *e)
 {
     char dir[FILE_PATH_MAX];
@@ -775,14 +451,14 @@ static err_kind finish(block_writer *w, block_cover cover, err *e)
 {
     uint64_t starts[BLOCK_SECTIONS + 1];
     uint8_t footer[BLOCK_FOOTER_BYTES];
-    err_kind k = write_index(w, starts, e);
+    err_kind k = block_writer_index(w, starts, e);
     if (k)
         return k;
     for (size_t i = 1; i < BLOCK_SECTIONS; i++)
         if (starts[i + 1] - starts[i] >= BLOCK_SECTION_MAX_BYTES)
             return err_set(e, ERR_LIMIT, "could not write block \"%s\": its index is too large", w->path);
     footer_fill(w, starts, cover, XXH3_64bits_digest(w->sum), footer);
-    if ((k = put(w, footer, sizeof footer, e)) || (k = flush(w, e)) || (k = file_sync(w->fd, w->temp, e)))
+    if ((k = block_writer_put(w, footer, sizeof footer, e)) || (k = flush(w, e)) || (k = file_sync(w->fd, w->temp, e)))
         return k;
     return file_rename(w->temp, w->path, e);
 }
@@ -826,7 +502,7 @@ err_kind block_writer_open(const char *path, block_writer **ret, err *e)
         return k;
     }
     wire_put_u32(header + 8, BLOCK_VERSION);
-    if ((k = put(w, header, sizeof header, e))) {
+    if ((k = block_writer_put(w, header, sizeof header, e))) {
         block_writer_abort(w);
         return k;
     }
